@@ -80,9 +80,11 @@ def _recompute(folder: Path, changed: dict[str, float], profile_name: str) -> Pa
     settings["project.species"] = report["species_list"]
     profile = load_profile(profile_name, settings, {})
     stage3, species = profile.pipeline.stage3, profile.project.species
-    run_stage3(source, stage3, report["models"], profile.privacy, species, target)
+    result = run_stage3(source, stage3, report["models"], profile.privacy, species, target)
     make_report_page(source, target, profile.privacy)
     exported = export_camera(source, camera_id, profile.project, profile.privacy, target)
+    if result.labels_without_effect:
+        out.print(f"warning: {result.labels_without_effect}", soft_wrap=True, markup=False)
     print_visits([target.root / STAGE3_FOLDER])
     page = target.root / REPORT_PAGE
     out.print(f"results: {target.root}", soft_wrap=True)

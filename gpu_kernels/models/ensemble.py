@@ -236,7 +236,8 @@ def _of_ensemble(
     if categories is None and any(part.support is not None for part in parts):
         raise ModelError(
             f"ensemble {ensemble.name}: a part with support needs a category detector; set "
-            "models.category_detector: auto, or remove support"
+            "models.category_detector: auto, or models.detector: a detector that is no ensemble, "
+            "as megadetector-lite, or remove support"
         )
     return DetectorModels(ensemble.name, parts, categories, ensemble.overlap, _hash(ensemble))
 

@@ -11,6 +11,7 @@ from odins_ravne_assets.hugin.identification.taxonomy import project_taxonomy
 from odins_ravne_assets.hugin.review.review_files import ReviewTables, parse_review_file
 from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_model_taxa, read_table
 from odins_ravne_assets.munin.tables import schemas
+from odins_ravne_assets.munin.tables.build import check_same_journal
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.settings.profile import Profile
 from resources.storage.layout import CORRECTIONS_FOLDER, OBSERVATIONS_TABLE
@@ -76,6 +77,7 @@ def _review_tables(store: ObjectStore, camera_id: str, others: frozenset[str]) -
     with ExitStack() as stack:
         media = read_table(store, stack, *TABLE_SOURCES["media"])
         detections = read_table(store, stack, *TABLE_SOURCES["detections"])
+        check_same_journal(store)
         observations = read_table(
             store, stack, OBSERVATIONS_TABLE, schemas.OBSERVATIONS, "Stage 3 (observations)"
         )

@@ -14,7 +14,11 @@ from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.progress import Metadata, Reporter, StageProgress
 from odins_ravne_assets.munin.tables.checks import CheckResult
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
-from odins_ravne_assets.munin.workload.recorded_settings import STAGE1, SettingsRecord
+from odins_ravne_assets.munin.workload.recorded_settings import (
+    STAGE1,
+    STAGE2,
+    SettingsRecord,
+)
 from odins_ravne_assets.munin.workload.used_settings import choose_settings
 from odins_ravne_assets.worker.models import OpenStore, StepModels
 from odins_ravne_assets.worker.work_counters import WorkCounters
@@ -72,6 +76,7 @@ class StepContext:
     models: StepModels = field(init=False)
     _written_parts: list[str] = field(default_factory=list, init=False)
     _recorded: set[str] = field(default_factory=set, init=False)
+    _updated: tuple[SettingsRecord, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         self.footage = self.open_store(self.camera.footage_url)
@@ -96,6 +101,8 @@ class StepContext:
         Raises:
             ModelError: see `choose_settings`.
         """
+        if self.update and {"detections", "classifications"}.issubset(stages):
+            self._updated = (STAGE1, STAGE2)
         if self.update or {"detections", "classifications"}.isdisjoint(stages):
             return  # other stages read no model, which may not be on this machine yet
         fetch = partial(fetch_models, open_store=self.open_store, log=self.reporter.info)
@@ -121,10 +128,15 @@ class StepContext:
         return Stage2Journal(self.output, stage2_key(self.profile, stage1.key))
 
     def record_settings(self, record: SettingsRecord) -> None:
-        """Write the profile's settings of a stage into the results, before its first result."""
-        if record.stored_key not in self._recorded:
-            record.save(self.output, record.of_profile(self.profile))
-            self._recorded.add(record.stored_key)
+        """Write the profile's settings of a stage into the results, before its first result.
+
+        An update of both stages writes those of both, so that all of it continues if it is
+        interrupted in Stage 1.
+        """
+        for each in self._updated if record in self._updated else (record,):
+            if each.stored_key not in self._recorded:
+                each.save(self.output, each.of_profile(self.profile))
+                self._recorded.add(each.stored_key)
 
     def progress(self, stage: str, total: int | None, unit: str) -> Callable[[int], None]:
         """Return a callback that reports the number of finished units; see `StageProgress`."""

@@ -21,6 +21,8 @@ def run_observations(context: StepContext) -> StageResult:
     settings, species = context.profile.pipeline.stage3, context.profile.project.species
     result = run_stage3(output, settings, models, privacy, species)
     make_report_page(output, output, privacy)
+    if result.labels_without_effect:
+        context.reporter.warning(result.labels_without_effect)
     context.counters.visits = result.observations
     check_results = [
         checks.rows_accounted_for(

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from odins_ravne_assets.hugin.identification.identifications import CATEGORY_NAMES
 from odins_ravne_assets.hugin.privacy.places import Places
 from odins_ravne_assets.hugin.report.camera_results import CameraResults
 from odins_ravne_assets.hugin.report.sampling_effort import CameraPosition, first_and_last_day
+from odins_ravne_assets.hugin.review.without_effect import describe_label
 from odins_ravne_assets.hugin.visits.report_json import LEFT_OUT_DESCRIPTIONS
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES
 from resources.settings.profile import Privacy, Stage3
@@ -276,8 +278,8 @@ def failure_rows(cameras: Sequence[CameraResults]) -> list[Row]:
     return by_reason.to_dicts()
 
 
-def review_summary(cameras: Sequence[CameraResults]) -> Row:
-    """Return the agreement of reviewers with the machine, and the detections that it missed."""
+def review_summary(cameras: Sequence[CameraResults], privacy: Privacy) -> Row:
+    """Return the agreement of reviewers with the machine, what it missed, and unused labels."""
     counts, missed = Counter[tuple[str, str]](), Counter[str]()
     empty = 0
     for camera in cameras:
@@ -294,12 +296,35 @@ def review_summary(cameras: Sequence[CameraResults]) -> Row:
         "share": f"{agreed / boxes:.0%}" if boxes else "",
         "empty_media": empty,
         "missed": sorted(missed.items(), key=lambda item: (-item[1], item[0])),
+        **_labels_without_effect(cameras, privacy),
         "pairs": [
             {"machine": machine, "reviewer": reviewer, "boxes": count}
             for (machine, reviewer), count in sorted(
                 counts.items(), key=lambda item: (-item[1], item[0])
             )
         ],
+    }
+
+
+def _labels_without_effect(cameras: Sequence[CameraResults], privacy: Privacy) -> Row:
+    """The number of labels without effect, and the first of them, one text each."""
+    several = len(cameras) > 1
+    person = CATEGORY_NAMES["person"].species
+    total, listed = 0, []
+    for camera in cameras:
+        review = camera.report["review"]
+        total += review.get("words_without_effect", 0)  # earlier versions have no list, or neither
+        prefix = f"{camera.effort['camera_id'].item()}: " if several else ""
+        listed += [
+            (row["words"], prefix + describe_label(row))
+            for row in review.get("without_effect", [])
+            if not (privacy.leave_out_people and row["species"] == person)
+        ]
+    shown = listed[:MAX_PATHS]
+    return {
+        "without_effect": total,
+        "unused_labels": [text for _, text in shown],
+        "more_unused": total - sum(words for words, _ in shown),
     }
 
 

@@ -91,7 +91,7 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         "pictures": picture_chunks(visits),
         "without_picture": visits["webp"].null_count(),
         "people_blurred": privacy.blur_people,
-        "reviewed": content.review_summary(cameras),
+        "reviewed": content.review_summary(cameras, privacy),
         **_excluded(cameras),
         "cost": content.cost_description(cameras),
         "methods": content.provenance(cameras),

@@ -5,8 +5,9 @@ and never change; deleting a file withdraws its corrections. They refer to media
 to boxes by position, so they survive renamed files and another detector.
 
 A correction of a whole medium applies to its detections of that category, or to all if it has none:
-"red fox" does not turn the person in the same picture into a fox. In a medium without detections it
-adds one (`missed_detections`). Boxes in a camera's strip get it only if the medium has no others.
+"red fox" does not turn the person in the same picture into a fox. In a medium without detections,
+or if other labels have all its boxes, it adds one (`missed_detections`). Boxes in a camera's strip
+get it only if the medium has no others.
 """
 
 from contextlib import ExitStack
@@ -22,14 +23,16 @@ from odins_ravne_assets.hugin.identification.identifications import (
     Identifications,
     SpeciesName,
 )
-from odins_ravne_assets.hugin.review.missed_detections import find_missed_detections
+from odins_ravne_assets.hugin.review.label_placement import place_labels
+from odins_ravne_assets.hugin.review.missed_detections import (
+    find_missed_detections,
+    labels_in_effect,
+)
+from odins_ravne_assets.hugin.review.without_effect import NONE_WITHOUT_EFFECT, without_effect
 from odins_ravne_assets.munin.tables import schemas
 from resources.storage.layout import CORRECTIONS_FOLDER
 from resources.storage.object_store import ObjectStore
 from resources.storage.parquet_files import read_parquet
-
-# Minimum intersection over union at which a detection is the corrected box.
-MIN_BOX_OVERLAP = 0.5
 
 Json = dict[str, Any]
 
@@ -80,7 +83,7 @@ def apply_corrections(
     identified: Identifications,
     corrections: pl.DataFrame,
     detections: pl.LazyFrame,
-    empty: pl.LazyFrame,
+    media: pl.DataFrame,
 ) -> ReviewedIdentifications:
     """Replace the machine's labels by those of reviewers, and add missed detections.
 
@@ -88,37 +91,40 @@ def apply_corrections(
         identified: the result of `vote_by_sequence`.
         corrections: the result of `read_corrections`.
         detections: rows of `tables.DETECTIONS`.
-        empty: the result of `empty_media`.
+        media: the result of `labelled_media`.
     """
     if corrections.is_empty():
         return without_corrections(identified)
-    numbered = corrections.with_row_index("review")
-    boxes = identified.rows.select(*BOX_KEY, "category", in_strip=pl.col("left_out").is_not_null())
-    matched = _match_boxes(numbered, detections, boxes)
-    latest = matched.sort("review").unique(BOX_KEY, keep="last")
     codes = [
         None if row["category"] is None else identified.names.code(_species_name(row))
         for row in corrections.iter_rows(named=True)
     ]
-    labels = numbered.select(
-        "review", "category", counted="count", new_name=pl.Series(codes, dtype=NAME_CODE)
+    numbered = corrections.with_row_index("review").with_columns(
+        new_name=pl.Series(codes, dtype=NAME_CODE)
     )
-    new_labels = latest.join(labels, on="review").rename({"category": "new_category"})
+    whole = labels_in_effect(numbered)
+    boxes = numbered.filter(pl.col("x").is_not_null()).with_columns(counted="count")
+    in_effect = pl.concat([whole, boxes], how="diagonal")
+    placed = place_labels(in_effect, detections, identified.rows)
+    missed = find_missed_detections(whole, media, placed.without_box)
+    new_labels = placed.boxes.join(
+        in_effect.select("review", "counted", "new_name", new_category="category"), on="review"
+    )
     rows = _apply_to_rows(identified.rows, new_labels)
     reviewed = rows.filter(pl.col("review").is_not_null())
     rejected = pl.col("review").is_not_null() & pl.col("name").is_null()
     accepted = rows.filter(~rejected)
-    missed = find_missed_detections(numbered, labels, empty)
-    used = pl.concat([matched["review"], missed.corrections]).n_unique()
+    used = pl.concat(
+        [placed.boxes["review"], placed.replaced, missed.rows["review"], missed.confirmed_empty]
+    )
+    unused = in_effect.filter(~pl.col("review").is_in(used.implode()))
     return ReviewedIdentifications(
         replace(identified, rows=pl.concat([accepted, missed.rows], how="diagonal")),
         corrections,
         rows.height - accepted.height,
         _agreement(_label_pairs(reviewed, identified), reviewed.height)
-        | {
-            "empty_media": missed.summary(identified.names),
-            "words_without_effect": numbered.height - used,
-        },
+        | {"empty_media": missed.summary(identified.names)}
+        | without_effect(unused, media),
     )
 
 
@@ -130,7 +136,7 @@ def without_corrections(identified: Identifications) -> ReviewedIdentifications:
     )
     no_corrections = pl.DataFrame(schema=schemas.CORRECTIONS)
     empty = {"reviewed": 0, "missed": []}
-    agreement = _agreement([], 0) | {"empty_media": empty, "words_without_effect": 0}
+    agreement = _agreement([], 0) | {"empty_media": empty, **NONE_WITHOUT_EFFECT}
     return ReviewedIdentifications(replace(identified, rows=rows), no_corrections, 0, agreement)
 
 
@@ -156,47 +162,6 @@ def _apply_to_rows(rows: pl.DataFrame, new_labels: pl.DataFrame) -> pl.DataFrame
         )
         .drop("new_name", "new_category")
     )
-
-
-def _match_boxes(
-    corrections: pl.DataFrame, detections: pl.LazyFrame, identified: pl.DataFrame
-) -> pl.DataFrame:
-    """The detections of each correction: BOX_KEY and review; a detection may have several.
-
-    Args:
-        identified: BOX_KEY and category of all detections, and in_strip, true in camera strips.
-    """
-    columns = ("content_hash", *BOX_KEY, "x", "y", "w", "h")
-    boxes = (
-        detections.select(columns)
-        .join(corrections.lazy().select("content_hash").unique(), on="content_hash", how="semi")
-        .join(identified.lazy(), on=BOX_KEY)
-    )
-    pairs = corrections.lazy().join(boxes, on="content_hash", suffix="_detected").collect()
-    same_frame = pl.col("frame_number").is_null() | (
-        pl.col("frame_number") == pl.col("frame_number_detected")
-    )
-    pairs = pairs.filter(same_frame).with_columns(overlap=_overlap())
-    whole = pl.col("x").is_null()
-    best = pl.col("overlap") == pl.col("overlap").max().over("review")
-    same_category = pl.col("category") == pl.col("category_detected")
-    matches = pl.col("category").is_null() | same_category | ~same_category.any().over("review")
-    matches &= ~pl.col("in_strip") | pl.col("in_strip").all().over("review")
-    return pairs.filter(
-        (whole & matches) | (~whole & best & (pl.col("overlap") >= MIN_BOX_OVERLAP))
-    ).select("path", "box_number", "review", frame_number="frame_number_detected")
-
-
-def _overlap() -> pl.Expr:
-    """Intersection over union of the corrected box and the detection."""
-    sides = []
-    for start, size in (("x", "w"), ("y", "h")):
-        low = pl.max_horizontal(start, f"{start}_detected")
-        ends = (pl.col(f"{start}{side}") + pl.col(f"{size}{side}") for side in ("", "_detected"))
-        sides.append((pl.min_horizontal(*ends) - low).clip(0))
-    intersection = sides[0] * sides[1]
-    areas = pl.col("w") * pl.col("h") + pl.col("w_detected") * pl.col("h_detected")
-    return intersection / (areas - intersection)
 
 
 def _label_pairs(reviewed: pl.DataFrame, identified: Identifications) -> list[Json]:

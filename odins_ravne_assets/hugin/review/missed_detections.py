@@ -1,7 +1,9 @@
-"""Missed detections: animals that a reviewer labelled in media where the detector found nothing.
+"""Missed detections: animals that a reviewer labelled where the detector found nothing.
 
 A review file lists everything in a medium, so a later file replaces the labels of an earlier one. A
 correction of one observation (`instead_of`) only changes the species of that observation.
+
+An animal is also added to a medium with boxes if the reviewer named more species than it has boxes.
 """
 
 from dataclasses import dataclass
@@ -24,18 +26,21 @@ class MissedDetections:
     Attributes:
         rows: rows of `Identifications` with `review` and `counted`; frame_number and box_number are
             null, and columns without a meaning for them are missing.
-        corrections: the `review` of every correction of a medium without detections.
+        in_empty_media: the `review` of the rows in media without detections.
+        confirmed_empty: the `review` of the labels "nothing" of media that have no other label.
         media: number of media without detections that reviewers labelled.
     """
 
     rows: pl.DataFrame
-    corrections: pl.Series
+    in_empty_media: pl.Series
+    confirmed_empty: pl.Series
     media: int
 
     def summary(self, names: SpeciesNames) -> Json:
         """Return the field `empty_media` of `report.json`."""
         species = (
-            self.rows.join(names.table().select("name", "species"), on="name")
+            self.rows.filter(pl.col("review").is_in(self.in_empty_media.implode()))
+            .join(names.table().select("name", "species"), on="name")
             .group_by("species")
             .len("media")
             .sort("media", "species", descending=[True, False])
@@ -43,67 +48,82 @@ class MissedDetections:
         return {"reviewed": self.media, "missed": species.to_dicts()}
 
 
-def empty_media(media: pl.LazyFrame, processed: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the processed media without detections, once for each content.
+def labelled_media(
+    media: pl.LazyFrame, processed: pl.LazyFrame, corrections: pl.DataFrame
+) -> pl.DataFrame:
+    """Return the media that corrections refer to; several with the same content are rows each.
 
-    Columns: camera_id, path, content_hash, kind, captured_at, utc_offset_minutes.
+    Columns: camera_id, path, content_hash, kind, captured_at, utc_offset_minutes, status, boxes.
 
     Args:
         media, processed: rows of the tables of these names.
+        corrections: the result of `read_corrections`.
     """
     dated = media.select("path", "captured_at", "utc_offset_minutes")
     return (
-        processed.filter((pl.col("status") == "done") & (pl.col("boxes") == 0))
-        .select("camera_id", "path", "content_hash", "kind")
+        processed.select("camera_id", "path", "content_hash", "kind", "status", "boxes")
+        .join(corrections.lazy().select("content_hash").unique(), on="content_hash", how="semi")
         .join(dated, on="path")
+        .sort("path")
+        .collect(engine="streaming")
     )
 
 
 def find_missed_detections(
-    corrections: pl.DataFrame, labels: pl.DataFrame, empty: pl.LazyFrame
+    in_effect: pl.DataFrame, media: pl.DataFrame, without_box: pl.Series
 ) -> MissedDetections:
-    """Return what reviewers labelled in media without detections.
+    """Return what reviewers labelled where the detector found nothing.
+
+    Args:
+        in_effect: the result of `labels_in_effect`, with new_name, the code of the name.
+        media: the result of `labelled_media`.
+        without_box: the `review` of labels of media with boxes that none of the boxes is left for.
+    """
+    done = media.filter(pl.col("status") == "done")
+    matched = in_effect.join(done, on="content_hash", maintain_order="left")
+    in_empty = pl.col("boxes") == 0
+    is_present = pl.col("category").is_not_null()
+    missed = matched.filter(is_present & (in_empty | pl.col("review").is_in(without_box.implode())))
+    empty = matched.filter(in_empty)
+    alone = ~is_present & ~is_present.any().over("content_hash")
+    return MissedDetections(
+        _identification_rows(missed),
+        empty.filter(is_present)["review"],
+        empty.filter(alone)["review"],
+        empty["content_hash"].n_unique(),
+    )
+
+
+def labels_in_effect(corrections: pl.DataFrame) -> pl.DataFrame:
+    """Return the corrections of whole media that no later one replaces.
 
     Args:
         corrections: the result of `read_corrections`, with `review`, the row number.
-        labels: review, category, and new_name, the code of the name.
-        empty: the result of `empty_media`.
+
+    Returns:
+        Rows of `corrections`, and `counted`, the count, which a change of the species retains.
     """
-    whole = pl.col("x").is_null() & pl.col("frame_number").is_null()
-    columns = ("review", "content_hash", "category", "species", "count", "instead_of", "handed_in")
-    matched = (
-        corrections.lazy()
-        .filter(whole)
-        .select(columns)
-        .join(empty, on="content_hash")
-        .sort("review")
-        .collect()
-    )
-    names = labels.select("review", name="new_name")
-    rows = _identification_rows(_latest_corrections(matched), matched, names)
-    return MissedDetections(rows, matched["review"], matched["content_hash"].n_unique())
-
-
-def _latest_corrections(corrections: pl.DataFrame) -> pl.DataFrame:
-    """The corrections in effect: review, and counted, which a change of the species retains."""
     media: dict[str, dict[str, tuple[int, int | None]]] = {}
     files: dict[str, int] = {}
-    for correction in corrections.iter_rows(named=True):
+    whole = corrections.filter(pl.col("x").is_null())
+    for correction in whole.iter_rows(named=True):
         content = correction["content_hash"]
         labels = media.setdefault(content, {})
-        _, count = labels.pop(correction["instead_of"], (0, None))
-        if correction["instead_of"] is None and files.get(content) != correction["handed_in"]:
+        count = None
+        if correction["instead_of"] is not None:
+            _, count = labels.pop(correction["instead_of"], (0, None))
+        elif files.get(content) != correction["handed_in"]:
             files[content] = correction["handed_in"]
             labels.clear()
-        if correction["category"] is not None:
-            labels[correction["species"]] = (correction["review"], correction["count"] or count)
+        species = correction["species"] or ""  # empty: nothing
+        _, same = labels.get(species, (0, None))
+        labels[species] = (correction["review"], correction["count"] or count or same)
     rows = [row for labels in media.values() for row in labels.values()]
-    return pl.DataFrame(rows, {"review": pl.UInt32, "counted": pl.Int32}, orient="row")
+    latest = pl.DataFrame(rows, {"review": pl.UInt32, "counted": pl.Int32}, orient="row")
+    return latest.join(corrections, on="review", maintain_order="left")
 
 
-def _identification_rows(
-    latest: pl.DataFrame, corrections: pl.DataFrame, names: pl.DataFrame
-) -> pl.DataFrame:
+def _identification_rows(missed: pl.DataFrame) -> pl.DataFrame:
     constants = {
         "detection_id": pl.format("{}-reviewer", pl.col("content_hash").str.slice(0, 16)),
         "frame_number": pl.lit(None, pl.Int32),
@@ -112,14 +132,10 @@ def _identification_rows(
         "confidence": pl.lit(1.0, pl.Float32),
         **dict.fromkeys(("relabelled", "disputed", "repeat", "lowered"), pl.lit(False)),
     }
-    return (
-        latest.join(corrections, on="review", maintain_order="left")
-        .join(names, on="review", maintain_order="left")
-        .select(
-            *(pl.col(name) for name in DETECTION_COLUMNS if name not in constants),
-            "review",
-            "counted",
-            "name",
-            **constants,
-        )
+    return missed.select(
+        *(pl.col(name) for name in DETECTION_COLUMNS if name not in constants),
+        "review",
+        "counted",
+        name="new_name",
+        **constants,
     )

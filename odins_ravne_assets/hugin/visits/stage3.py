@@ -9,6 +9,7 @@ stage3/report.json                    counts, settings and exclusions (`report_j
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
@@ -30,12 +31,14 @@ from odins_ravne_assets.hugin.review.corrections import (
     apply_corrections,
     read_corrections,
 )
-from odins_ravne_assets.hugin.review.missed_detections import empty_media
+from odins_ravne_assets.hugin.review.missed_detections import labelled_media
+from odins_ravne_assets.hugin.review.without_effect import describe_without_effect
 from odins_ravne_assets.hugin.visits.observations import CompressionResult, compress
 from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
 from odins_ravne_assets.hugin.visits.report_json import Stage3Tables, build_report, encode_json
 from odins_ravne_assets.hugin.visits.species_summary import species_table
 from odins_ravne_assets.munin.tables import schemas
+from odins_ravne_assets.munin.tables.build import check_same_journal
 from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
 from resources.errors import DamagedFileError, StoreError
 from resources.settings.profile import Privacy, Stage3
@@ -66,7 +69,10 @@ TABLE_SOURCES = {
 
 @dataclass(frozen=True)
 class Stage3Result:
-    """The counts of `CompressionResult`, and the species as a Markdown table."""
+    """The counts of `CompressionResult`, and the species as a Markdown table.
+
+    `labels_without_effect` is the result of `describe_without_effect`.
+    """
 
     observations: int
     needs_review: int
@@ -80,6 +86,7 @@ class Stage3Result:
     rows_too_short: int
     rows_in_observations: int
     observations_too_short: int
+    labels_without_effect: str | None
 
 
 def run_stage3(
@@ -103,7 +110,8 @@ def run_stage3(
         results: the store in which `stage3/` is written; default: `store`.
 
     Raises:
-        StoreError: a table is missing, damaged or of another version; or the store refuses access.
+        StoreError: a table is missing, damaged, of another version or of other settings than the
+            rest (`check_same_journal`); or the store refuses access.
         UsageError: the taxonomy does not know a listed or a sensitive species.
     """
     target = results or store
@@ -111,6 +119,7 @@ def run_stage3(
         tables = Stage3Tables(
             **{name: read_table(store, stack, *source) for name, source in TABLE_SOURCES.items()}
         )
+        check_same_journal(store)
         taxonomy = project_taxonomy(species, read_model_taxa(store, stack))
         sensitive_taxa(privacy.sensitive_species, [taxonomy])  # names are checked before the work
         reviewed = _identify(tables, read_corrections(store, stack), taxonomy, settings)
@@ -128,7 +137,7 @@ def run_stage3(
             "species_list": [row.model_dump(exclude_none=True) for row in species],
         }
         target.write_bytes(REPORT_JSON, encode_json(report))
-    return _result(compressed)
+    return _result(compressed, agreement)
 
 
 def _identify(
@@ -140,8 +149,8 @@ def _identify(
     identified = mark_repeat_detections(identified, tables.detections, settings)
     identified = vote_by_sequence(identified, taxonomy, settings)
     identified = apply_name_threshold(identified, settings)
-    empty = empty_media(tables.media, tables.processed)
-    reviewed = apply_corrections(identified, corrections, tables.detections, empty)
+    media = labelled_media(tables.media, tables.processed, corrections)
+    reviewed = apply_corrections(identified, corrections, tables.detections, media)
     left_out = leave_out_near_people(reviewed.identified, tables.detections, settings)
     return replace(reviewed, identified=left_out)
 
@@ -187,7 +196,7 @@ def read_table(
     return table
 
 
-def _result(compressed: CompressionResult) -> Stage3Result:
+def _result(compressed: CompressionResult, agreement: Mapping[str, Any]) -> Stage3Result:
     return Stage3Result(
         observations=compressed.observations.height,
         needs_review=int(compressed.observations["needs_review"].sum()),
@@ -201,4 +210,5 @@ def _result(compressed: CompressionResult) -> Stage3Result:
         rows_too_short=compressed.rows_too_short,
         rows_in_observations=int(compressed.observations["detection_count"].cast(pl.Int64).sum()),
         observations_too_short=compressed.observations_too_short,
+        labels_without_effect=describe_without_effect(agreement),
     )

@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 import polars as pl
 
@@ -42,6 +43,9 @@ BOX_KEYS = ["content_hash", "frame_number", "box_number"]
 # True for detections that may show a person, for everything that protects people.
 IS_POSSIBLE_PERSON = (pl.col("category") == "person") | pl.col("person_confidence").is_not_null()
 _ORIGIN_KEY = "munin.origin"
+# The key of Stage 1's journal whose boxes the classifications label. Classifications of version
+# 0.1.0 lack it: the detections that replace those of another journal have it for them.
+_LABELLED_KEY = "munin.labelled_journal"
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,61 @@ def read_origin(store: ObjectStore, key: str) -> Origin:
     Raises:
         StoreError: the table is damaged, or of a version without an origin.
     """
-    with store.reading(key) as path:
-        try:
-            return Origin(**json.loads(pl.read_parquet_metadata(path)[_ORIGIN_KEY]))
-        except (pl.exceptions.PolarsError, OSError, KeyError, TypeError, ValueError):
+    try:
+        return Origin(**json.loads(_metadata(store, key)[_ORIGIN_KEY]))
+    except (pl.exceptions.PolarsError, OSError, KeyError, TypeError, ValueError):
+        raise StoreError(
+            f"{store.url}: {key} is damaged or of another version; run all stages again"
+        ) from None
+
+
+def check_same_journal(store: ObjectStore) -> None:
+    """Check that the tables of Stages 1 and 2 are of the same journal.
+
+    They are not if an update has ended before Stage 2 has labelled the new boxes.
+
+    Raises:
+        StoreError: they are not, or a table is damaged or of a version without an origin; names the
+            stage to run.
+    """
+    boxes = read_origin(store, DETECTIONS_TABLE).journal_key
+    for key in (PROCESSED_TABLE, FRAMES_TABLE):
+        if _ORIGIN_KEY in _metadata(store, key) and read_origin(store, key).journal_key != boxes:
             raise StoreError(
-                f"{store.url}: {key} is damaged or of another version; run all stages again"
-            ) from None
+                f"{store.url}: {key} and {DETECTIONS_TABLE} are of different settings, because an "
+                "update was interrupted; run Stages 1 and 2 (detections, classifications) first"
+            )
+    if _labelled_journal(store) not in {None, boxes}:
+        raise StoreError(
+            f"{store.url}: {CLASSIFICATIONS_TABLE} has no labels for the boxes of the updated "
+            f"{DETECTIONS_TABLE}; run Stage 2 (classifications) first"
+        )
+
+
+def _labelled_journal(store: ObjectStore) -> str | None:
+    """The key of Stage 1's journal whose boxes are labelled; None: of the detections, or none."""
+    for key in (CLASSIFICATIONS_TABLE, DETECTIONS_TABLE):
+        if store.exists(key) and (labelled := _metadata(store, key).get(_LABELLED_KEY)):
+            return labelled
+    return None
+
+
+def _replaced_journal(store: ObjectStore, journal_key: str) -> dict[str, str]:
+    """The metadata of new detections, for classifications that do not name their journal."""
+    if not (store.exists(CLASSIFICATIONS_TABLE) and store.exists(DETECTIONS_TABLE)):
+        return {}
+    try:
+        if _LABELLED_KEY in _metadata(store, CLASSIFICATIONS_TABLE):
+            return {}
+        before = _labelled_journal(store) or read_origin(store, DETECTIONS_TABLE).journal_key
+    except (StoreError, pl.exceptions.PolarsError):
+        return {}  # damaged: written again, or Stage 3 reports it
+    return {_LABELLED_KEY: before} if before != journal_key else {}
+
+
+def _metadata(store: ObjectStore, key: str) -> dict[str, str]:
+    with store.reading(key) as path:
+        return pl.read_parquet_metadata(path)
 
 
 def write_stage1_tables(
@@ -97,6 +149,7 @@ def write_stage1_tables(
             boxes.sort("path", "frame_number", "box_number"),
             schemas.DETECTIONS,
             origin,
+            _replaced_journal(store, journal.key),
         )
 
 
@@ -121,6 +174,7 @@ def write_stage2_table(
             rows.sort("path", "frame_number", "box_number"),
             schemas.CLASSIFICATIONS,
             Origin(stage2.key, models),
+            {_LABELLED_KEY: stage1.key},
         )
 
 
@@ -182,9 +236,14 @@ def _of_media(rows: pl.LazyFrame, media: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _write(
-    store: ObjectStore, key: str, rows: pl.LazyFrame, schema: pl.Schema, origin: Origin
+    store: ObjectStore,
+    key: str,
+    rows: pl.LazyFrame,
+    schema: pl.Schema,
+    origin: Origin,
+    metadata: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    metadata = {_ORIGIN_KEY: json.dumps(asdict(origin), sort_keys=True)}
+    metadata = {_ORIGIN_KEY: json.dumps(asdict(origin), sort_keys=True), **metadata}
     with writing_table(store, key) as path:
         typed = rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
         typed.sink_parquet(path, metadata=metadata)

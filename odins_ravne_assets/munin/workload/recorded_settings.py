@@ -10,12 +10,13 @@ the same time.
 """
 
 import json
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gpu_kernels.models.manifest import load_manifest
 from odins_ravne_assets.munin.classification.journal_key import stage2_dependencies
@@ -23,9 +24,14 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import is_pr
 from odins_ravne_assets.munin.detection.journal_key import profile_detector, stage1_dependencies
 from odins_ravne_assets.munin.tables.journal import journal_key
 from resources.errors import StoreError
-from resources.settings.profile import Profile
+from resources.settings.profile import Models, Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
+
+# Bounds of a record, which is a file that anyone with access to the results can change.
+MAX_NAMES = 2  # a detector and a category detector; an ensemble has one name
+MAX_SETTINGS = 64
+MAX_TEXT = 4096
 
 
 class StageSettings(BaseModel):
@@ -40,13 +46,31 @@ class StageSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     models: dict[str, str | None]
-    names: tuple[str, ...]
-    depends_on: dict[str, Any]
+    names: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_NAMES)]
+    depends_on: Annotated[dict[str, Any], Field(max_length=MAX_SETTINGS)]
+
+    @model_validator(mode="after")
+    def _values_are_plain(self) -> Self:
+        """Refuse values that no version writes, or that do not fit a line for the user."""
+        texts: list[Any] = [*self.names, *self.models, *self.models.values(), *self.depends_on]
+        for value in self.depends_on.values():
+            texts += value if isinstance(value, list) else [value]
+        if len(texts) > MAX_SETTINGS * 2 or not all(_is_plain(text) for text in texts):
+            raise ValueError("contains values that no version writes")
+        return self
 
     @cached_property
     def key(self) -> str:
         """A hash of all that results depend on; for Stage 1 the key of its journal."""
         return journal_key(self.depends_on)
+
+
+def _is_plain(value: Any) -> bool:
+    """Return True for a number, None, or a short text without control characters."""
+    if not isinstance(value, str):
+        return value is None or isinstance(value, int | float)
+    controls = {"Cc", "Cs"}  # and surrogates, which no terminal prints
+    return len(value) <= MAX_TEXT and not any(unicodedata.category(c) in controls for c in value)
 
 
 @dataclass(frozen=True)
@@ -82,17 +106,26 @@ class SettingsRecord:
         """Return the settings of a camera's results; None if there is no record of them.
 
         Raises:
-            StoreError: the record is damaged.
+            StoreError: the record is damaged, or has models that this version does not know.
         """
         if not output.exists(self.stored_key):
             return None
         try:
-            return StageSettings.model_validate_json(output.read_bytes(self.stored_key))
+            settings = StageSettings.model_validate_json(output.read_bytes(self.stored_key))
+            if unknown := settings.models.keys() - set(self.roles):
+                raise StoreError(
+                    f"{output.url}/{self.stored_key}: has models that this version of the program "
+                    f"does not know ({', '.join(sorted(unknown))}); use the version that wrote it"
+                )
+            Models.model_validate(settings.models)
+            if settings.models.keys() == set(self.roles):
+                return settings
         except ValidationError:
-            raise StoreError(
-                f"{output.url}/{self.stored_key}: is damaged; delete it: a run with the profile "
-                "that made the results writes it again"
-            ) from None
+            pass
+        raise StoreError(
+            f"{output.url}/{self.stored_key}: is damaged; delete it: a run with the profile "
+            "that made the results writes it again"
+        )
 
     def save(self, output: ObjectStore, settings: StageSettings) -> None:
         """Write the record, unless it is the same.

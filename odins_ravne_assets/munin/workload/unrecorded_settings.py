@@ -63,6 +63,8 @@ def _candidates(
         known = [getattr(profile.models, role), DEFAULTS_0_1_0[role]]
         if role in named:
             known.append(named[role])
+        if role == "category_detector":
+            known.append(None)  # a profile that named none
         if role == "classifier":
             known += [found.key for found in output.list(PREDICTIONS_FOLDER)]
         choices[role] = _unique(known)

@@ -104,6 +104,7 @@ def test_the_report_has_the_agreement_of_reviewers_and_machine(store: LocalStore
         "share": 0.8,
         "empty_media": {"reviewed": 0, "missed": []},
         "words_without_effect": 0,
+        "without_effect": [],
         "by_species": [
             {"machine": "red fox", "reviewer": "red fox", "boxes": 4},
             {"machine": "red fox", "reviewer": "grey wolf", "boxes": 1},

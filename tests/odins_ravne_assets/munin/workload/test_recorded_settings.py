@@ -80,6 +80,37 @@ def test_a_damaged_record_is_an_error_that_names_it(output: LocalStore, text: by
         STAGE1.read(output)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"models": {"detector": None, "category_detector": None}},
+        {"models": {"detector": "a"}},
+        {"models": {"detector": "a\0b.toml", "category_detector": None}},
+        {"models": {"detector": "a" * 5000, "category_detector": None}},
+        {"names": []},
+        {"names": [str(number) for number in range(5000)]},
+        {"depends_on": {"models": ["a"] * 5000}},
+        {"depends_on": {"conf_threshold": {"more": 1}}},
+        {"depends_on": {"sampling": "two\nlines"}},
+    ],
+)
+def test_so_is_a_record_that_no_version_writes(
+    output: LocalStore, change: dict[str, object]
+) -> None:
+    record = STAGE1.of_profile(PROFILE).model_dump(mode="json") | change
+    output.write_bytes("journal/settings/stage1.json", json.dumps(record).encode())
+    with pytest.raises(StoreError, match=r"journal/settings/stage1\.json: is damaged; delete it"):
+        STAGE1.read(output)
+
+
+def test_a_role_of_a_later_version_is_an_error_that_names_it(output: LocalStore) -> None:
+    record = STAGE1.of_profile(PROFILE).model_dump(mode="json")
+    record["models"]["embedder"] = "some-model"
+    output.write_bytes("journal/settings/stage1.json", json.dumps(record).encode())
+    with pytest.raises(StoreError, match=r"does not know \(embedder\); use the version that wrote"):
+        STAGE1.read(output)
+
+
 def test_keys_of_later_versions_are_ignored(output: LocalStore) -> None:
     STAGE1.save(output, STAGE1.of_profile(PROFILE))
     path = output.root / "journal/settings/stage1.json"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from finished_camera import Results
 from stored_data import STORED, unpack
 
 from odins_ravne_assets.munin.detection.journal_key import stage1_key
@@ -80,6 +81,36 @@ def test_labels_from_predictions_stay(old: Path) -> None:
     assert "classified with SpeciesNet predictions, auto_ok_threshold 0.5, and" in used.notice
 
 
+def test_an_update_says_what_it_replaces(old: Path) -> None:
+    ridge = choose_settings(LocalStore(old / "ridge"), Profile(), ALL, update=True)
+    assert ridge.profile == Profile()
+    assert ridge.notice == (
+        "5 media were analysed with megadetector-lite and ssd-mobilenet-v2-cam16 and classified "
+        "with auto_ok_threshold 0.5; --update: analyse all media again with lite-ensemble and "
+        "classify all boxes again with auto_ok_threshold 0.65"
+    )
+    lake = choose_settings(LocalStore(old / "lake"), Profile(), ALL, update=True)
+    assert lake.notice is not None
+    assert "classified with SpeciesNet predictions, auto_ok_threshold 0.5; --upd" in lake.notice
+    assert lake.notice.endswith(
+        "classify all boxes again with efficientnet-lite3, auto_ok_threshold 0.65"
+    )
+
+
+def test_a_profile_without_category_detector_keeps_the_results_it_made(tmp_path: Path) -> None:
+    """Its detector was that version's default; today's needs a category detector."""
+    made_with = Profile.model_validate(
+        {"models": {"detector": "megadetector-lite", "category_detector": None}}
+    )
+    results = Results(tmp_path)
+    results.add(made_with, record=False)
+    for category_detector in (None, "auto"):
+        own = Profile.model_validate({"models": {"category_detector": category_detector}})
+        used = choose_settings(results.store, own, ALL, update=False)
+        assert stage1_key(used.profile) == used.stage1_key == stage1_key(made_with)
+        assert used.notice is not None
+
+
 def test_settings_that_no_profile_names_are_an_error_not_a_bill(old: Path, tmp_path: Path) -> None:
     unpack(STORED / "v0_1_0" / "results.tar.xz", tmp_path)
     ridge = LocalStore(tmp_path / "ridge")
@@ -89,9 +120,9 @@ def test_settings_that_no_profile_names_are_an_error_not_a_bill(old: Path, tmp_p
     with pytest.raises(UsageError) as caught:
         choose_settings(ridge, Profile(), ALL, update=False)
     assert str(caught.value) == (
-        "finished media were analysed by an older version with settings that this profile does not "
-        "name (ssd-mobilenet-v2-cam16 and megadetector-lite); use the profile that they were made "
-        "with, or pass --update to analyse all media again with lite-ensemble"
+        "finished media were analysed with settings that are not recorded, and that this profile "
+        "does not name (ssd-mobilenet-v2-cam16 and megadetector-lite); use the profile that they "
+        "were made with, or pass --update to analyse all media again with lite-ensemble"
     )
     updated = choose_settings(ridge, Profile(), ALL, update=True)
     assert updated.profile == Profile()

@@ -17,7 +17,7 @@ from odins_ravne_assets.munin.detection.journal_key import (
     stage1_keys,
 )
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
-from odins_ravne_assets.munin.workload.recorded_settings import STAGE1
+from odins_ravne_assets.munin.workload.recorded_settings import STAGE1, STAGE2
 from odins_ravne_assets.munin.workload.used_settings import (
     UsedSettings,
     choose_settings,
@@ -156,9 +156,10 @@ def test_stage_2_alone_keeps_or_updates_the_settings_of_labels_only(results: Res
     assert updated.profile.pipeline.stage2.auto_ok_threshold == 0.9
 
 
-def test_after_an_update_of_stage_1_alone_new_boxes_are_labelled_as_the_profile_says(
+def test_after_an_update_of_stage_1_alone_new_boxes_are_labelled_as_the_old_ones_were(
     results: Results,
 ) -> None:
+    """`munin stage2 --model X` counts until Stage 2 is updated, whatever boxes there are."""
     results.add(DEFAULT)
     own = profile(stage1__conf_threshold=0.3, stage2__auto_ok_threshold=0.9)
     STAGE1.save(results.store, STAGE1.of_profile(own))  # munin stage1 --update
@@ -166,7 +167,128 @@ def test_after_an_update_of_stage_1_alone_new_boxes_are_labelled_as_the_profile_
     row = {"content_hash": "0" * 64, "status": "done", "reason": None}
     journal.append(row | {"frames_decoded": 1, "frames_skipped": 0, "boxes": 0}, [], [], [])
     journal.flush()
-    assert results.choose(own) == UsedSettings(own, stage1_key(own))
+    used = results.choose(own)
+    assert stage1_key(used.profile) == used.stage1_key == stage1_key(own)
+    assert used.profile.pipeline.stage2.auto_ok_threshold == 0.65
+    assert used.notice and "classified with auto_ok_threshold 0.65, and new media" in used.notice
+    assert results.choose(own, update=True).profile == own
+
+
+def test_an_update_of_stage_1_alone_labels_as_before(results: Results) -> None:
+    results.add(DEFAULT)
+    own = profile(stage1__conf_threshold=0.3, stage2__auto_ok_threshold=0.9)
+    used = results.choose(own, ["footage", "detections"], update=True)
+    assert used.profile.pipeline.stage1.conf_threshold == 0.3
+    assert used.profile.pipeline.stage2.auto_ok_threshold == 0.65
+    assert used.notice and "auto_ok_threshold" not in used.notice
+
+
+# Updates that were interrupted between the record and the first result.
+
+
+def test_an_update_of_stage_1_without_a_first_result_continues(results: Results) -> None:
+    results.add(DEFAULT, media=6)
+    STAGE1.save(results.store, STAGE1.of_profile(profile(stage1__conf_threshold=0.3)))
+    used = results.choose(profile(stage1__conf_threshold=0.7))
+    assert used.profile.pipeline.stage1.conf_threshold == 0.3
+    assert used.notice == (
+        "an update that was interrupted continues: analyse all media again with conf_threshold "
+        "0.3; pass --update to analyse all media again with conf_threshold 0.7"
+    )
+
+
+def test_an_update_of_stage_2_without_a_first_result_continues(results: Results) -> None:
+    results.add(DEFAULT, media=6)
+    STAGE2.save(results.store, STAGE2.of_profile(profile(stage2__auto_ok_threshold=0.9)))
+    used = results.choose(DEFAULT)
+    assert used.profile.pipeline.stage2.auto_ok_threshold == 0.9
+    assert used.notice == (
+        "an update that was interrupted continues: classify all boxes again with "
+        "auto_ok_threshold 0.9; pass --update to classify all boxes again with auto_ok_threshold "
+        "0.65"
+    )
+
+
+def test_another_update_can_replace_one_that_was_interrupted(results: Results) -> None:
+    results.add(DEFAULT, media=6)
+    STAGE1.save(results.store, STAGE1.of_profile(profile(stage1__conf_threshold=0.3)))
+    used = results.choose(DEFAULT, update=True)
+    assert used.profile == DEFAULT
+    assert used.notice == (
+        "an update was interrupted that began to analyse all media again with conf_threshold 0.3; "
+        "--update: analyse all media again with conf_threshold of the model"
+    )
+
+
+# Profiles that cannot be used.
+
+
+def test_a_profile_that_cannot_be_used_leaves_finished_work_as_it_is(results: Results) -> None:
+    results.add(DEFAULT, media=2)
+    own = profile(models__detector="lite-ensemble", models__category_detector=None)
+    used = results.choose(own)
+    assert used.stage1_key == stage1_key(used.profile) == stage1_key(DEFAULT)
+    assert used.notice and used.notice.startswith(
+        "2 media were analysed with megadetector-lite and ssd-mobilenet-v2-cam16, and new media "
+        "are too; pass --update to analyse all media again with a profile whose models can be used"
+    )
+    assert "a detector that is no ensemble, as megadetector-lite" in used.notice
+    assert results.choose(own, ["classifications"]).stage1_key == stage1_key(DEFAULT)
+    with pytest.raises(ModelError, match=r"models\.category_detector: auto, or models\.detector"):
+        results.choose(own, update=True)
+
+
+# The words for what differs.
+
+
+@pytest.mark.parametrize(
+    ("before", "own", "words"),
+    [
+        (
+            {"models__category_detector": "auto"},
+            {"models__category_detector": "ssd-mobilenet-v2-cam16"},
+            ("auto)", "ssd-mobilenet-v2-cam16)"),
+        ),
+    ],
+)
+def test_both_sides_of_the_line_differ(
+    results: Results, before: dict[str, str], own: dict[str, str], words: tuple[str, str]
+) -> None:
+    results.add(profile(models__detector="lite-ensemble", **before))
+    notice = results.choose(profile(models__detector="lite-ensemble", **own)).notice
+    assert notice == (
+        f"1 medium was analysed with lite-ensemble (category_detector {words[0]}, and new media "
+        "are too; pass --update to analyse all media again with lite-ensemble (category_detector "
+        f"{words[1]}"
+    )
+
+
+def test_media_that_failed_are_not_counted_as_analysed(results: Results) -> None:
+    results.add(DEFAULT, media=2)
+    journal = Stage1Journal(results.store, stage1_key(DEFAULT))
+    row = {"content_hash": "0" * 64, "status": "failed", "reason": "cannot be decoded"}
+    journal.append(row | {"frames_decoded": 0, "frames_skipped": 0, "boxes": 0}, [], [], [])
+    journal.flush()
+    notice = results.choose(profile(stage1__conf_threshold=0.3)).notice
+    assert notice and notice.startswith("2 media were analysed")
+
+
+# Records of newer versions, or with values that nobody may use.
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("sampling", "scene"), ("conf_threshold", 7.0), ("motion_gate", "maybe")]
+)
+def test_recorded_settings_that_are_not_allowed_are_an_error_with_a_way_out(
+    results: Results, key: str, value: object
+) -> None:
+    results.add(DEFAULT)
+    own = STAGE1.of_profile(DEFAULT)
+    changed = own.model_copy(update={"depends_on": {**own.depends_on, key: value}})
+    STAGE1.save(results.store, changed)
+    with pytest.raises(ModelError, match=f"does not allow their setting {key} {value}; restore"):
+        results.choose(DEFAULT)
+    assert results.choose(DEFAULT, update=True).profile == DEFAULT
 
 
 def test_results_of_version_0_1_0_on_a_gpu_keep_their_journal(results: Results) -> None:
