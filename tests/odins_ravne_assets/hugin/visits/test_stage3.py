@@ -70,6 +70,7 @@ def test_stage_3_writes_three_files_and_returns_their_counts(store: LocalStore) 
         "rows_too_short": 1,
         "rows_in_observations": 7,
         "observations_too_short": 1,
+        "labels_without_effect": None,
     }
 
 
