@@ -15,6 +15,10 @@ from media_files import write_picture
 from model_files import copy_model
 from stored_data import hashes
 
+from odins_ravne_assets.munin.tables import build
+from resources.storage import layout
+from resources.storage.local_store import LocalStore
+
 OLD = """\
 models: {detector: DETECTOR}
 pipeline:
@@ -64,6 +68,11 @@ class Camera:
         stages = (self.output / f"journal/settings/stage{number}.json" for number in (1, 2))
         boxes, labels = (json.loads(path.read_text())["depends_on"] for path in stages)
         return boxes["conf_threshold"], labels["auto_ok_threshold"]
+
+    def classifier(self) -> str:
+        """Return the classifier in the report."""
+        report = json.loads((self.output / "stage3/report.json").read_text())
+        return str(report["models"]["classifier"])
 
     def code_version(self, asset: str) -> str:
         """Return the code version of the latest materialization."""
@@ -161,6 +170,29 @@ def test_an_update_of_stage_2_analyses_nothing_again(camera: Camera) -> None:
     assert status_of(camera.new) == "older"  # Stage 1 still is
 
 
+def test_an_update_that_was_killed_before_its_first_result_continues(camera: Camera) -> None:
+    """It has written its record and no part: neither the profile nor the results have 0.9."""
+    output = camera.output.with_name("killed") / "ridge"
+    shutil.copytree(camera.output, output)
+    record = output / "journal/settings/stage1.json"
+    settings = json.loads(record.read_text())
+    settings["depends_on"]["conf_threshold"] = 0.9
+    record.write_text(json.dumps(settings))
+    plan = json.loads(camera.new("plan", camera.card, output, "--json").out)
+    line = (
+        "ridge: an update that was interrupted continues: analyse all media again with "
+        "conf_threshold 0.9; pass --update to analyse all media again with conf_threshold 0.3"
+    )
+    assert plan["frames"] == 4
+    assert plan["settings"] == [line]
+    assert line in done(camera.new("batch", camera.card, output)).splitlines()
+    assert json.loads(record.read_text())["depends_on"]["conf_threshold"] == 0.9
+    origin = build.read_origin(LocalStore(output), layout.DETECTIONS_TABLE)
+    assert origin.journal_key not in camera.journals()
+    # The catalogue has one place of results per camera: that of the other tests again.
+    done(camera.new("batch", camera.card, camera.output))
+
+
 def test_an_update_analyses_all_media_with_the_profile(camera: Camera) -> None:
     before = camera.journals()
     ended = done(camera.new("batch", camera.card, camera.output, "--update"))
@@ -210,8 +242,11 @@ def test_naming_a_classifier_updates_the_labels_and_later_runs_keep_it(camera: C
     write_picture(camera.card / "IMG_4.JPG", (320, 240), shift=4)
     kept = done(camera.old("batch", camera.card, camera.output))
     assert "media were classified with own-classifier, and new media are too" in kept
-    report = json.loads((camera.output / "stage3/report.json").read_text())
-    assert report["models"]["classifier"].startswith("own-classifier ")
+    assert camera.classifier().startswith("own-classifier ")
+    done(camera.new("stage1", camera.card, camera.output, "--update"))
+    kept = done(camera.new("batch", camera.card, camera.output))
+    assert "media were classified with own-classifier, auto_ok_threshold 0.5, and new" in kept
+    assert camera.classifier().startswith("own-classifier ")
 
 
 def test_a_camera_whose_journal_is_deleted_starts_with_the_profile(camera: Camera) -> None:
