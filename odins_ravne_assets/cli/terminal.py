@@ -35,7 +35,6 @@ from resources.errors import RavneError
 from resources.printable import printable
 from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON, REPORT_JSON_FILE
 from resources.storage.local_store import LocalStore
-from resources.storage.parquet_files import scan_parquet
 from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 from resources.storage.transfer.download import TransferProgress
 
@@ -336,7 +335,10 @@ def print_unused_media(camera_id: str, stage3: Path) -> None:
 
 def print_visits(stage3_folders: Sequence[Path]) -> None:
     """Print a short table of the visits of cameras, in each camera's own time."""
-    import polars as pl  # takes half a second, for which `munin --help` need not wait
+    # polars takes half a second, for which `munin --help` need not wait.
+    import polars as pl
+
+    from resources.storage.parquet_files import scan_parquet
 
     tables = [scan_parquet(folder / OBSERVATIONS_PARQUET) for folder in stage3_folders]
     visits = pl.concat(tables).select(VISIT_COLUMNS)

@@ -163,7 +163,7 @@ def test_status_counts_results_on_s3_only_with_a_cloud_profile(
     place: Place, first: CompletedCommand
 ) -> None:
     output = place.munin("status").out
-    assert re.search(rf"hill +│ SUCCESS \S+ \S+ │ 1 +│ 0 +│ 0 +│ {OUTPUT}", output)
+    assert re.search(rf"hill +│ SUCCESS \S+ \S+ │ 1 +│ 0 +│ 0 +│ +│ {OUTPUT}", output)
     local = replace(place.munin, profile="local")("status")
     assert local.code == 0 and OUTPUT in local.out
     assert "hill: its results are on S3; name a cloud profile to count them" in local.out
