@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from resources.printable import printable
+
 MAX_LISTED = 200  # in report.json
 MAX_SHOWN = 3  # in a message
 NOTHING = "nothing"
@@ -72,4 +74,5 @@ def describe_without_effect(review: Mapping[str, Any]) -> str | None:
 def describe_label(row: Mapping[str, Any]) -> str:
     """Return the file, the species and the reviewer of a row of `without_effect`."""
     words = f", {row['words']:,} boxes" if row["words"] > 1 else ""
-    return f"{row['path'] or 'a removed file'}: {row['species']} ({row['reviewed_by']}{words})"
+    path = row["path"] or "a removed file"
+    return printable(f"{path}: {row['species']} ({row['reviewed_by']}{words})")
