@@ -1,10 +1,9 @@
 """Temporary folders that a killed process does not leave for ever: the next one removes them.
 
-Names are `munin-PURPOSE-PID-RANDOM`. A folder is removed if its process is not running and nobody
-holds its lock: the processes of a container that shares the folder cannot be seen.
+Names are `munin-PURPOSE-PID-RANDOM`. A folder is removed if its process is not running and no
+process holds its lock: the processes of a container that shares the folder cannot be seen.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -14,6 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
+
+# In the folder: the lock, which ends with its process, and the folder of the caller.
+LOCK_FILE, CONTENT = "lock", "content"
 
 _NAME = re.compile(r"munin-(?:step|exports|media|results)-(\d+)-.+")
 
@@ -27,12 +30,10 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
     """
     _remove_abandoned(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"munin-{purpose}-{os.getpid()}-") as name:
-        handle = os.open(name, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)  # ends with the process
-            yield Path(name)
-        finally:
-            os.close(handle)
+        content = Path(name, CONTENT)
+        with FileLock(Path(name, LOCK_FILE), fallback_to_soft=False):
+            content.mkdir()
+            yield content
 
 
 def _remove_abandoned(parent: Path) -> None:
@@ -44,15 +45,11 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _is_abandoned(entry: "os.DirEntry[str]", match: "re.Match[str]") -> bool:
-    with suppress(OSError):
+    with suppress(OSError, Timeout):
         if entry.stat(follow_symlinks=False).st_uid != os.getuid():
             return False
         if psutil.pid_exists(int(match[1])):
             return False
-        handle = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(handle)
-        return True
+        with FileLock(Path(entry.path, LOCK_FILE), timeout=0, fallback_to_soft=False):
+            return True
     return False

@@ -114,7 +114,7 @@ def test_engines_for_a_gpu_need_an_extra_that_the_error_names(munin: Munin, tmp_
     ended = munin("models", "engines", "--arch", "sm_75", "--to", tmp_path)
     (error,) = ended.errors
     assert ended.code == 1
-    assert "TensorRT is not installed; pip install 'odins-ravne[gpu]'" in error
+    assert "tensorrt-rtx is not installed; pip install 'odins-ravne[gpu]'" in error
 
 
 def test_a_gpu_without_the_extra_is_a_warning_and_the_cpu_is_used(

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from gpu_kernels.models.manifest import load_manifest
 
 # By setting: the model, a factor of its outputs, and the beginning of the error.
-LOGITS = "declares probabilities, 0 to 1; set output."
+LOGITS = "declares probabilities, 0 to 1; "
 DAMAGED = "its graph overflows or is damaged"
 CASES = [
     ("detector", DETECTOR, 3.0, LOGITS),

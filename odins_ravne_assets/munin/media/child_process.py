@@ -8,7 +8,6 @@ The child's standard input is a pipe that ends with the parent, and the child en
 import ctypes
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -148,6 +147,8 @@ class MemoryLimit:
         """Set the limit to this many bytes beyond the memory of the start."""
         if self._start is None:
             return
+        import resource  # other systems may lack it
+
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         wanted = self._start + extra
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -38,7 +38,8 @@ def holder(temporary: Path) -> "subprocess.Popen[str]":
 
 def test_the_folder_is_deleted_at_the_end(temporary: Path) -> None:
     with temporary_folder("step") as folder:
-        assert folder.parent == temporary
+        assert list(folder.iterdir()) == []
+        assert folder.parent.parent == temporary
     assert list(temporary.iterdir()) == []
 
 
