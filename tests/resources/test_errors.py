@@ -17,7 +17,9 @@ INTERNAL = {
     "PreconditionFailedError",
     "RavneError",
     "StepStopped",
+    "TomlError",
     "UploadStopped",
+    "YamlError",
 }
 
 
