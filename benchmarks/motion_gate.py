@@ -13,6 +13,7 @@ from odins_ravne_assets.munin.detection.decode_process import decode_video
 from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import MotionGate
+from odins_ravne_assets.munin.media.media_files import EXPECTED_FORMATS
 from resources.errors import MediaError
 from resources.settings.loader import load_profile
 
@@ -23,7 +24,7 @@ def judge(path: Path, plan: SamplingPlan, detector: Detector) -> tuple[int, int,
     """Count sampled frames, frames that the gate lets through, frames with a box, lost frames."""
     gate = MotionGate()
     frames = processed = with_box = lost = 0
-    for frame in decode_video(path, plan, 2e8):
+    for frame in decode_video(path, EXPECTED_FORMATS[path.suffix.lower()][0], plan, 2e8):
         boxes = len(detector.detect([frame.picture])[0])
         opens = gate.opens(frame.moved)
         if opens:

@@ -23,6 +23,7 @@ from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.journal_key import profile_detector
 from odins_ravne_assets.munin.inference.run_model import LoadedModel
+from odins_ravne_assets.munin.media.media_files import Format
 from resources.settings.loader import load_profile
 from resources.storage.parquet_files import read_parquet
 
@@ -67,20 +68,27 @@ def bare_loop(detector: Detector, media: pl.DataFrame, footage: Path) -> tuple[f
     plan = SamplingPlan("fps", stage1.frames_per_second, 1, False, stage1.motion_threshold)
     frames = 0
     started = time.perf_counter()
-    for path, kind, width, height in media.iter_rows():
-        for picture in pictures(footage / path, kind, width, height, detector.input_side, plan):
+    for path, kind, media_format, width, height in media.iter_rows():
+        file, side = footage / path, detector.input_side
+        for picture in pictures(file, kind, media_format, width, height, side, plan):
             detector.detect([picture])
             frames += 1
     return time.perf_counter() - started, frames
 
 
 def pictures(
-    path: Path, kind: str, width: int, height: int, side: int, plan: SamplingPlan
+    path: Path,
+    kind: str,
+    media_format: Format,
+    width: int,
+    height: int,
+    side: int,
+    plan: SamplingPlan,
 ) -> Iterator[object]:
     if kind == "image":
         yield decode_still(path, width, height, side)
     else:
-        yield from (frame.picture for frame in decode_video(path, plan, 2e8))
+        yield from (frame.picture for frame in decode_video(path, media_format, plan, 2e8))
 
 
 def pipeline(footage: Path, output: Path) -> float:
@@ -93,7 +101,7 @@ def pipeline(footage: Path, output: Path) -> float:
 def compare(name: str, footage: Path, work: Path, repeats: int) -> None:
     run_stages(footage, work, ["footage"])
     media = read_parquet(work / "tables" / "media.parquet").filter(pl.col("status") == "ok")
-    media = media.select("path", "kind", "width", "height")
+    media = media.select("path", "kind", "format", "width", "height")
     detector = load_detector()
     bare, pipelined, frames = [], [], 0
     for _ in range(repeats):

@@ -100,6 +100,14 @@ def camera(name: str, visits: int, webps: list[bytes], rng: random.Random) -> Ca
         pl.DataFrame(table, schema={**schema, "detection_id": pl.String}),
         pl.DataFrame(thumbnails, schema=schemas.THUMBNAILS),
         sampling_effort(media),
+        pl.DataFrame(
+            schema={
+                "reason": pl.String,
+                "path": pl.String,
+                "captured_at": pl.Datetime("ms"),
+                "boxes": pl.UInt32,
+            }
+        ),
         pl.DataFrame(schema={"path": pl.String, "reason": pl.String}),
         pl.DataFrame(schema={column: LEDGER_SCHEMA[column] for column in COST_COLUMNS}),
         0,

@@ -6,7 +6,7 @@ the format, byte 0x08 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 
 from pathlib import Path
 
-BEGINNING = 512  # bytes that are looked at
+BEGINNING = 512  # bytes that are read
 ONNX_BEGIN = 0x08
 # Signatures of common formats: https://en.wikipedia.org/wiki/List_of_file_signatures
 _SIGNATURES = (

@@ -245,7 +245,7 @@ def verify(manifest: ModelManifest) -> None:
     """
     for path, expected in manifest.files.items():
         try:
-            if reason := special_file(path.stat().st_mode):  # opening a pipe waits for ever
+            if reason := special_file(path.stat().st_mode):  # opening a pipe would block
                 raise ModelError(f"model {manifest.name}: {path}: {reason}, not a file")
             with path.open("rb") as stream:
                 found = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -30,6 +30,21 @@ class SpeciesNetLabel(NamedTuple):
     genus: str | None
     is_animal: bool
 
+    @property
+    def taxon(
+        self,
+    ) -> tuple[str | None, str, str | None, str | None, str | None, str | None, str | None]:
+        """Scientific name, common name, rank, class, order, family, genus: columns of the taxa."""
+        return (
+            self.scientific_name,
+            self.common_name,
+            self.rank,
+            self.class_,
+            self.order,
+            self.family,
+            self.genus,
+        )
+
 
 def parse_label(text: str) -> SpeciesNetLabel | None:
     """Parse a label; None if it does not have SpeciesNet's format."""

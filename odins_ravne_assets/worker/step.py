@@ -69,15 +69,7 @@ def _check_sensitive_species(context: StepContext) -> None:
     if not names:
         return
     taxa = {
-        label.scientific_name: Taxon(
-            label.scientific_name,
-            label.common_name,
-            label.rank,
-            label.class_,
-            label.order,
-            label.family,
-            label.genus,
-        )
+        label.scientific_name: Taxon(label.scientific_name, *label.taxon[1:])
         for label in context.models.ranked_labels()
         if label.scientific_name
     }

@@ -1,4 +1,4 @@
-"""Temporary folders that a killed process does not leave for ever: the next one removes them.
+"""Temporary folders that a killed process leaves behind are removed by the next one.
 
 Names are `munin-PURPOSE-PID-RANDOM`. A folder is removed if its process is not running and no
 process holds its lock: the processes of a container that shares the folder cannot be seen.

@@ -137,13 +137,15 @@ def open_export_tables(
         species: the project's list of species.
 
     Raises:
-        StoreError: a table is missing, damaged or of another version; names the stage to run.
+        StoreError: a table is missing, damaged or of another version, or the tables are those of an
+            interrupted update (`check_same_journal`); names the stage to run.
     """
     with ExitStack() as stack:
         tables = {
             name: read_table(store, stack, *TABLE_SOURCES[name])
             for name in ("media", "processed", "frames", "detections", "classifications")
         }
+        build.check_same_journal(store)
         observations = read_table(
             results, stack, OBSERVATIONS_TABLE, schemas.OBSERVATIONS, "Stage 3 (observations)"
         ).collect()

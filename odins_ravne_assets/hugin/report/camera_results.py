@@ -17,6 +17,7 @@ from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import read_left_out
 from odins_ravne_assets.munin.tables import schemas
+from odins_ravne_assets.munin.tables.build import check_same_journal
 from resources.errors import DamagedFileError, StoreError
 from resources.ledger import table
 from resources.settings.profile import Privacy
@@ -73,8 +74,10 @@ def load_camera_results(
         privacy: the privacy settings.
 
     Raises:
-        StoreError: the store refuses access, or a crop is damaged.
+        StoreError: the store refuses access, a crop is damaged, or the tables are those of an
+            interrupted update (`check_same_journal`).
     """
+    check_same_journal(source)
     with ExitStack() as stack:
 
         def scan(store: ObjectStore, key: str) -> pl.LazyFrame:

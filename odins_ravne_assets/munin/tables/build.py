@@ -81,7 +81,7 @@ def check_same_journal(store: ObjectStore) -> None:
     """
     boxes = read_origin(store, DETECTIONS_TABLE).journal_key
     for key in (PROCESSED_TABLE, FRAMES_TABLE):
-        if _ORIGIN_KEY in _metadata(store, key) and read_origin(store, key).journal_key != boxes:
+        if _has_other_journal(store, key, boxes):
             raise StoreError(
                 f"{store.url}: {key} and {DETECTIONS_TABLE} are of different settings, because an "
                 "update was interrupted; run Stages 1 and 2 (detections, classifications) first"
@@ -91,6 +91,13 @@ def check_same_journal(store: ObjectStore) -> None:
             f"{store.url}: {CLASSIFICATIONS_TABLE} has no labels for the boxes of the updated "
             f"{DETECTIONS_TABLE}; run Stage 2 (classifications) first"
         )
+
+
+def _has_other_journal(store: ObjectStore, key: str, journal_key: str) -> bool:
+    """True if a table exists, names its journal, and it is another one."""
+    if not store.exists(key) or _ORIGIN_KEY not in _metadata(store, key):
+        return False
+    return read_origin(store, key).journal_key != journal_key
 
 
 def _labelled_journal(store: ObjectStore) -> str | None:
@@ -180,19 +187,7 @@ def write_stage2_table(
 
 def write_taxa(store: ObjectStore, labels: Iterable[SpeciesNetLabel]) -> None:
     """Write the taxa of Stage 2's labels; delete the table if there are none."""
-    rows = {
-        label.scientific_name: (
-            label.scientific_name,
-            label.common_name,
-            label.rank,
-            label.class_,
-            label.order,
-            label.family,
-            label.genus,
-        )
-        for label in labels
-        if label.scientific_name
-    }
+    rows = {label.scientific_name: label.taxon for label in labels if label.scientific_name}
     if not rows:
         store.delete(TAXA_TABLE)
         return

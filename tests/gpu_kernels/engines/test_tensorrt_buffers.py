@@ -1,4 +1,4 @@
-"""The buffers of an execution context, with a context that records what it is told.
+"""The buffers of an execution context, with a context that records its calls.
 
 The network is that of RT-DETR's exporter with a free size: a picture and its size in; labels, boxes
 and scores out, of which the number of rows grows with the picture.
