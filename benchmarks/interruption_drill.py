@@ -133,7 +133,7 @@ class Drill:
             differing = sorted(found.keys() ^ self._expected.keys())
             raise LaunchError(f"drill: run {name} has other results: {', '.join(differing)}")
         for key, content in self._expected.items():
-            if not _same(found[key], content):
+            if not same(found[key], content):
                 raise LaunchError(f"drill: {key} of run {name} differs from that of a local run")
         twice = [content for content, times in journalled(output).items() if times > 1]
         if twice:
@@ -266,7 +266,8 @@ def journalled(output: ObjectStore) -> Counter[str]:
     return counts
 
 
-def _same(found: Any, expected: Any) -> bool:
+def same(found: Any, expected: Any) -> bool:
+    """Return True if two files of results are equal."""
     if isinstance(expected, pl.DataFrame):
         return isinstance(found, pl.DataFrame) and found.equals(expected)
     return bool(found == expected)

@@ -23,7 +23,7 @@ HEAVY = {"cv2", "onnxruntime", "av", "warp", "tensorrt", "PIL", "matplotlib"}
 MOST_MODULES, MOST_LINES = 25, 450
 
 # What the rows below share; a room may import less than its row allows.
-BASE = "settings clock.py errors.py printable.py user_path.py"
+BASE = "settings spreadsheets clock.py errors.py printable.py user_path.py"
 STORE = f"storage storage/open_store.py storage/s3 aws {BASE}"
 BATCH = f"batch pricing {STORE}"
 CLOUD = f"planning compute spot ledger storage/transfer {BATCH}"
@@ -43,7 +43,8 @@ MAY_IMPORT = {
         "errors.py": "printable.py",
         "clock.py": "errors.py",
         "user_path.py": "errors.py",
-        "settings": "errors.py user_path.py",
+        "spreadsheets": "errors.py printable.py",
+        "settings": "spreadsheets errors.py user_path.py",
         "aws": BASE,
         "storage": BASE,
         "storage/s3": f"storage aws {BASE}",
@@ -92,7 +93,7 @@ MAY_IMPORT = {
         "munin/classification": "munin/media munin/inference munin/tables munin/progress.py "
         f"{MODELS} {STORE}",
         "munin/workload": f"{MUNIN} {MODELS} batch {STORE}",
-        "hugin/formats.py": "resources/printable.py",
+        "hugin/formats.py": "resources/printable.py spreadsheets",
         "hugin/identification": f"hugin/formats.py {MUNIN} {STORE}",
         "hugin/review": f"hugin/formats.py hugin/identification {MUNIN} {STORE}",
         "hugin/privacy": f"hugin/identification {BASE}",

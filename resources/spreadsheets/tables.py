@@ -1,0 +1,191 @@
+"""Tables from outside: corrections, deployments, clock corrections, species.
+
+One reader for all of them, so that a table is read the same way whatever it is about. The content
+decides what the file is, not its name.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from resources.errors import UsageError
+from resources.spreadsheets.csv_text import csv_records
+from resources.spreadsheets.formula_marks import unmark
+
+MAX_BYTES = 512 * 1024**2
+MAX_ROWS = 5_000_000
+MAX_COLUMNS = 1_000
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_DECIMAL_POINT = re.compile(r"[+-]?\d+\.\d+")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+
+Record = tuple[int, list[str]]
+
+
+class Cells(Mapping[str, str]):
+    """The cells of a row by their column: stripped text without formula mark; "" is empty."""
+
+    __slots__ = ("_places", "_texts")
+
+    def __init__(self, places: Mapping[str, int], texts: tuple[str, ...]) -> None:
+        self._places, self._texts = places, texts
+
+    def __getitem__(self, column: str) -> str:
+        place = self._places[column]
+        return self._texts[place] if place < len(self._texts) else ""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        line: 1-based line of a CSV file at which it begins, or row of a sheet; for messages.
+        cells: a cell for each named column.
+    """
+
+    line: int
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, without its blank rows.
+
+    Attributes:
+        name: of the file, for messages.
+        columns: names of the columns, in order; blank columns are left out.
+        unnamed: columns with values but without a name, as `column 7`; they are not in `cells`.
+        decimal_comma: `59,32` is a number; see `values.parse_number`.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    decimal_comma: bool = False
+    unnamed: tuple[str, ...] = ()
+
+    def unknown(self, known: Collection[str]) -> tuple[str, ...]:
+        """Return the columns that are not known, for a message."""
+        return (*(name for name in self.columns if name not in known), *self.unnamed)
+
+
+def read_table(path: Path, *, required: Collection[str] = (), known: Collection[str] = ()) -> Table:
+    """Read a table from a file; see `parse_table`.
+
+    Raises:
+        UsageError: also if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_table(data, str(path), required=required, known=known)
+
+
+def parse_table(
+    data: bytes, name: str, *, required: Collection[str] = (), known: Collection[str] = ()
+) -> Table:
+    """Parse the content of a CSV file.
+
+    Args:
+        name: of the file, for messages.
+        required: columns that the table must have.
+        known: further columns that it may have, by which its first line is recognised.
+
+    Raises:
+        UsageError: the file is no table, lacks a required column, names a column twice, or is
+            longer than MAX_BYTES or MAX_ROWS; names the line.
+    """
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{name}: is larger than {MAX_BYTES // 1024**2} MB; split the table")
+    separator, records = csv_records(data, name, {*required, *known})
+    return _table(name, records, required, separator)
+
+
+def _table(
+    name: str, records: Iterator[Record], required: Collection[str], separator: str
+) -> Table:
+    line, header = next(
+        ((line, cells) for line, cells in records if any(map(str.strip, cells))), (1, [])
+    )
+    if not header:
+        raise UsageError(f"{name}: is empty; its first line must name the columns")
+    if len(header) > MAX_COLUMNS:
+        raise UsageError(f"{name}, line {line}: has more than {MAX_COLUMNS} columns")
+    names = [unmark(text.strip()) for text in header]
+    _check_columns(name, line, names, required)
+    rows, filled = _rows(name, records, names)
+    return Table(
+        name=name,
+        columns=tuple(filter(None, names)),
+        rows=rows,
+        decimal_comma=_has_decimal_comma(rows, separator),
+        unnamed=tuple(f"column {place + 1}" for place in sorted(filled)),
+    )
+
+
+def _check_columns(name: str, line: int, names: list[str], required: Collection[str]) -> None:
+    for column, times in Counter(filter(None, names)).items():
+        if times > 1:
+            places = [str(place) for place, each in enumerate(names, 1) if each == column]
+            raise UsageError(
+                f"{name}, line {line}: {times} columns are named {column} (columns "
+                f"{', '.join(places)}); rename or delete all but one"
+            )
+    missing = [column for column in required if column not in names]
+    if missing:
+        raise UsageError(
+            f"{name}, line {line}: column {missing[0]} is missing; the first line names the columns"
+        )
+
+
+def _rows(
+    name: str, records: Iterable[Record], names: list[str]
+) -> tuple[tuple[Row, ...], set[int]]:
+    """The rows, and the places of columns with values but without a name."""
+    places = {column: place for place, column in enumerate(names) if column}
+    pool: dict[str, str] = {}
+    rows: list[Row] = []
+    filled: set[int] = set()
+    for line, record in records:
+        texts = [unmark(text.strip()).strip() for text in record]
+        if not any(texts):
+            continue
+        if any(texts[len(names) :]):
+            raise UsageError(
+                f"{name}, line {line}: has more values than the first line has columns"
+            )
+        if len(rows) == MAX_ROWS:
+            raise UsageError(f"{name}: has more than {MAX_ROWS:,} rows; split the table")
+        filled |= {place for place, text in enumerate(texts) if text and not names[place]}
+        pooled = tuple(pool.setdefault(text, text) for text in texts[: len(names)])
+        rows.append(Row(line, Cells(places, pooled)))
+    return tuple(rows), filled
+
+
+def _has_decimal_comma(rows: Iterable[Row], separator: str) -> bool:
+    """True if a comma in a number can only be a decimal comma.
+
+    A comma that separates columns is none. Spreadsheets write semicolons where the comma is the
+    decimal separator. Else a number must show it: one that cannot have separators of thousands,
+    with no decimal point in another.
+    """
+    if separator == ",":
+        return False
+    if separator == ";":
+        return True
+    texts = {text for row in rows for text in row.cells.values() if text[-1:].isdecimal()}
+    if any(_DECIMAL_POINT.fullmatch(text) for text in texts):
+        return False
+    return any(_DECIMAL_COMMA.fullmatch(t) and not _THOUSANDS.fullmatch(t) for t in texts)
