@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from odins_ravne_assets.munin.detection.decode_process import decode_still
+from odins_ravne_assets.munin.detection.still_decoding import decode_still
 
 Picture = NDArray[np.uint8]
 Corners = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the picture
@@ -73,7 +73,7 @@ def _pictures(
 
 
 def _read(path: Path) -> Picture:
-    return decode_still(path, 1, 1, FULL_SIZE)
+    return decode_still(path, "jpeg", 1, 1, FULL_SIZE)
 
 
 def _frames_of(path: Path) -> list[Picture]:

@@ -18,10 +18,11 @@ from stage_runner import run_stages
 
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.models.manifest import ModelManifest
-from odins_ravne_assets.munin.detection.decode_process import decode_still, decode_video
+from odins_ravne_assets.munin.detection.decode_process import decode_video
 from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.journal_key import profile_detector
+from odins_ravne_assets.munin.detection.still_decoding import decode_still
 from odins_ravne_assets.munin.inference.run_model import LoadedModel
 from odins_ravne_assets.munin.media.media_files import Format
 from resources.settings.loader import load_profile
@@ -86,7 +87,7 @@ def pictures(
     plan: SamplingPlan,
 ) -> Iterator[object]:
     if kind == "image":
-        yield decode_still(path, width, height, side)
+        yield decode_still(path, "jpeg", width, height, side)
     else:
         yield from (frame.picture for frame in decode_video(path, media_format, plan, 2e8))
 

@@ -93,7 +93,7 @@ MAY_IMPORT = {
         "munin/classification": "munin/media munin/inference munin/tables munin/progress.py "
         f"{MODELS} {STORE}",
         "munin/workload": f"{MUNIN} {MODELS} batch {STORE}",
-        "hugin/formats.py": "resources/printable.py spreadsheets",
+        "hugin/formats.py": "munin/tables resources/printable.py spreadsheets",
         "hugin/identification": f"hugin/formats.py {MUNIN} {STORE}",
         "hugin/review": f"hugin/formats.py hugin/identification {MUNIN} {STORE}",
         "hugin/privacy": f"hugin/identification {BASE}",

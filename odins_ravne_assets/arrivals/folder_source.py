@@ -21,6 +21,7 @@ from odins_ravne_assets.arrivals.sensor_state import (
     ScanResult,
     SensorState,
 )
+from odins_ravne_assets.munin.media.media_files import path_in_table
 from resources.settings.profile import Uploads
 from resources.storage.local_store import LocalStore, local_path
 
@@ -111,7 +112,9 @@ def _media(root: Path, closed: dict[str, QuarantinedUpload]) -> Iterator[tuple[s
             changed = store.path(found.key).stat().st_ctime_ns
         except OSError:
             continue  # deleted meanwhile: the next scan sees the rest
-        yield found.key, (found.key, found.size, found.modified_ns), changed
+        # As the table has it: invalid UTF-8 in a name would be new in every scan.
+        key = path_in_table(found.key)
+        yield key, (key, found.size, found.modified_ns), changed
 
 
 def _fingerprint(media: list[tuple[Medium, int]]) -> str:

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from odins_ravne_assets.arrivals.routing import CameraMedium, QuarantinedUpload, camera_of_key
-from odins_ravne_assets.munin.media.media_files import is_medium
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -106,7 +105,7 @@ def list_pages(
 def _take(
     sweep: Sweep, found: "ObjectTypeDef", pattern: str
 ) -> Iterator[ListedCamera | QuarantinedUpload]:
-    owner = camera_of_key(sweep.after, pattern)
+    owner = camera_of_key(sweep.after, pattern, found["Size"])
     if isinstance(owner, QuarantinedUpload):
         yield owner
     elif isinstance(owner, CameraMedium):
@@ -127,18 +126,28 @@ def _finish(sweep: Sweep) -> Iterator[ListedCamera]:
 
 
 def newest_missing(
-    s3: "S3Client", bucket: str, folder: str, known: set[tuple[str, int, int]]
+    s3: "S3Client",
+    bucket: str,
+    prefix: str,
+    listed: ListedCamera,
+    pattern: str,
+    known: set[tuple[str, int, int]],
 ) -> float | None:
     """Return the time of the newest upload that is not in a camera's table; None if all are.
 
     Args:
-        folder: the full prefix of the camera's footage, with a slash at its end.
+        prefix: see `list_pages`.
+        known: the media of the camera's table.
     """
     newest = None
+    folder = f"{prefix}{listed.footage}/"
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
         for found in page.get("Contents", ()):
+            owner = camera_of_key(found["Key"][len(prefix) :], pattern, found["Size"])
+            if owner != CameraMedium(listed.camera_id, listed.footage):
+                continue
             path, modified = found["Key"][len(folder) :], int(found["LastModified"].timestamp())
-            if is_medium(path) and (path, found["Size"], modified * 10**9) not in known:
+            if (path, found["Size"], modified * 10**9) not in known:
                 newest = max(newest or 0.0, float(modified))
     return newest
 

@@ -71,7 +71,7 @@ class S3UploadSource:
         for message in sqs.receive(client, queue_url, lambda: system_clock().now() > until):
             if message.uploads is None:
                 self._quarantine(
-                    state, QuarantinedUpload(message.body[:80], "is not a notification of S3")
+                    state, QuarantinedUpload(message.body[:80], "is not an upload event of S3")
                 )
                 continue
             state.receipts.append(message.receipt)
@@ -80,7 +80,8 @@ class S3UploadSource:
                     self._add_event(state, event, now)
 
     def _add_event(self, state: SensorState, event: sqs.UploadEvent, now: float) -> None:
-        owner = camera_of_key(event.key[len(self._prefix) :], self.uploads.camera_pattern)
+        key, pattern = event.key[len(self._prefix) :], self.uploads.camera_pattern
+        owner = camera_of_key(key, pattern, event.size)
         if isinstance(owner, QuarantinedUpload):
             self._quarantine(state, owner)
         elif owner:
@@ -121,9 +122,14 @@ class S3UploadSource:
         """Compare a listed camera with its table; add it if uploads are missing there."""
         if self.is_running(listed.camera_id):
             return  # the next listing compares with the new table
-        folder = f"{self._prefix}{listed.footage}/"
-        known = self.known(listed.camera_id)
-        newest = newest_missing(self.clients.of("s3"), self._bucket, folder, known)
+        newest = newest_missing(
+            self.clients.of("s3"),
+            self._bucket,
+            self._prefix,
+            listed,
+            self.uploads.camera_pattern,
+            self.known(listed.camera_id),
+        )
         if newest is None:
             state.sweep.agreed[listed.camera_id] = listed.fingerprint
         else:

@@ -1,7 +1,15 @@
-"""Read S3 event notifications of uploads from an SQS queue.
+"""Read S3 upload events from an SQS queue.
 
-Format: "Event message structure", S3 user guide (version 2.x). Messages are deleted one tick
-after they were read, once the cursor that holds their content is stored; a duplicate is harmless.
+A bucket reports uploads to a queue in three ways, which are told apart by their content:
+
+- S3 to SQS, or S3 to SNS to SQS with raw message delivery: "Event message structure", S3 user guide
+  (version 2.x). Keys are URL-encoded.
+- S3 to SNS to SQS: the same as a string in `Message` ("HTTP/HTTPS notification JSON format", SNS
+  developer guide).
+- S3 to EventBridge to SQS: "EventBridge event message structure", S3 user guide. Keys are plain.
+
+Messages are deleted one tick after they were read, once the cursor that holds their content is
+stored; a duplicate is harmless.
 """
 
 import json
@@ -23,6 +31,8 @@ MAX_MESSAGES = 1000
 LONG_POLL_SECONDS = 2
 # The visibility timeout of a received message; it spans many ticks.
 VISIBILITY_TIMEOUT_SECONDS = 900
+# The bytes of an object whose event states none.
+UNKNOWN_SIZE = 1
 
 
 @dataclass(frozen=True)
@@ -31,11 +41,13 @@ class UploadEvent:
 
     Args:
         at: when, in seconds since 1970 UTC.
+        size: bytes.
     """
 
     bucket: str
     key: str
     at: float
+    size: int = UNKNOWN_SIZE
 
 
 @dataclass(frozen=True)
@@ -43,8 +55,8 @@ class Message:
     """A message of the queue.
 
     Args:
-        uploads: the uploads in it; None: it is no S3 notification, and is left for the
-            dead-letter queue.
+        uploads: the uploads in it; None: it is no event of S3, and is left for the dead-letter
+            queue.
     """
 
     receipt: str
@@ -85,21 +97,44 @@ def delete(sqs: "SQSClient", queue_url: str, receipts: Sequence[str]) -> None:
 
 
 def parse_notification(body: str) -> tuple[UploadEvent, ...] | None:
-    """Return the uploads of a notification, none for a test event; None if it is not one."""
+    """Return the uploads of a message; None if it is no event of S3.
+
+    Test events and events of other kinds (deletions, restored objects) have no uploads.
+    """
     try:
         tree = json.loads(body)
+        if tree.get("Type") == "Notification" and "TopicArn" in tree:  # SNS
+            tree = json.loads(tree["Message"])
         if tree.get("Event") == "s3:TestEvent":
             return ()
+        if tree.get("source") == "aws.s3" and "detail-type" in tree:
+            return _eventbridge_uploads(tree)
         return tuple(_upload_event(record) for record in tree["Records"] if _is_upload(record))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def _is_upload(record: dict[str, Any]) -> bool:
-    return str(record["eventName"]).startswith("ObjectCreated:")
+    return str(record["eventName"]).removeprefix("s3:").startswith("ObjectCreated:")
 
 
 def _upload_event(record: dict[str, Any]) -> UploadEvent:
-    s3 = record["s3"]
-    at = datetime.fromisoformat(record["eventTime"]).timestamp()
-    return UploadEvent(s3["bucket"]["name"], unquote_plus(s3["object"]["key"]), at)
+    bucket, found = record["s3"]["bucket"], record["s3"]["object"]
+    at = _seconds(record["eventTime"])
+    return UploadEvent(bucket["name"], unquote_plus(found["key"]), at, _size(found))
+
+
+def _eventbridge_uploads(event: dict[str, Any]) -> tuple[UploadEvent, ...]:
+    if event["detail-type"] != "Object Created":
+        return ()
+    bucket, found = event["detail"]["bucket"], event["detail"]["object"]
+    at = _seconds(event["time"])
+    return (UploadEvent(bucket["name"], str(found["key"]), at, _size(found)),)
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _size(found: dict[str, Any]) -> int:
+    return int(found.get("size", UNKNOWN_SIZE))

@@ -11,9 +11,9 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import store_of
 from resources.errors import UsageError
 from resources.settings.camera_ids import suggest_camera_id
-from resources.settings.csv_models import parse_csv
+from resources.settings.deployments import TABLE_COLUMNS, Deployment, arrange_deployments
 from resources.settings.profile import Profile
-from resources.settings.project import Deployment
+from resources.settings.table_models import parse_rows
 from resources.storage.local_store import local_path
 from resources.storage.object_store import S3_SCHEME
 from resources.storage.open_store import display_url
@@ -34,7 +34,10 @@ def profile_for_camera(profile: Profile, camera: Camera) -> Profile:
     stage0 = profile.pipeline.stage0
     own = tuple(each for each in stage0.clock_corrections if each.camera_id == camera.camera_id)
     stage0 = stage0.model_copy(update={"clock_corrections": own})
-    mine = tuple(row for row in rows if row.cameraID == camera.camera_id)
+    # Without their lines, which change with rows of other cameras.
+    mine = tuple(
+        row.model_copy(update={"line": 0}) for row in rows if row.cameraID == camera.camera_id
+    )
     return profile.model_copy(
         update={
             "pipeline": profile.pipeline.model_copy(update={"stage0": stage0}),
@@ -61,7 +64,7 @@ def _rows(folders: Iterable[str | None], profile: Profile) -> tuple[Deployment, 
         rows = [row for folder in named for row in _read(folder, profile)]
     return tuple(
         row.model_copy(update={"cameraID": suggest_camera_id(row.cameraID) or row.cameraID})
-        for row in rows
+        for row in profile.project.in_its_zone(rows)
     )
 
 
@@ -91,10 +94,13 @@ def _read(folder: str, profile: Profile) -> list[Deployment]:
     if not store.exists(DEPLOYMENTS_FILE):
         return []
     try:
-        return parse_csv(
+        rows = parse_rows(
             Deployment,
             store.read_bytes(DEPLOYMENTS_FILE),
             f"{display_url(folder)}/{DEPLOYMENTS_FILE}",
+            TABLE_COLUMNS,
+            arrange_deployments,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
+    return list(rows)

@@ -5,7 +5,7 @@ Importing this loads no decoder and no inference engine.
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.instance_home import catalog_folder
-from odins_ravne_assets.munin.media.media_files import kind_by_name
+from odins_ravne_assets.munin.media.media_files import is_medium
 from odins_ravne_assets.munin.media.media_table import expected_media
 from odins_ravne_assets.runs.event_stream import (
     emit_cost,
@@ -20,10 +20,6 @@ from resources.settings.profile import Profile
 from resources.storage.object_store import ObjectStore
 
 
-def _is_media(key: str) -> bool:
-    return kind_by_name(key) is not None
-
-
 def _needs_machine(
     request: StepRequest, footage: ObjectStore, output: ObjectStore, profile: Profile
 ) -> bool:
@@ -33,7 +29,7 @@ def _needs_machine(
 
 
 FOOTAGE_QUERIES = FootageQueries(
-    expected_media=expected_media, is_media=_is_media, needs_machine=_needs_machine
+    expected_media=expected_media, is_media=is_medium, needs_machine=_needs_machine
 )
 
 

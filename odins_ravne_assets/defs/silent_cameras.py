@@ -13,7 +13,7 @@ from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.deployments import with_deployments
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Profile
-from resources.settings.project import Deployment
+from resources.settings.deployments import Deployment
 
 # The metadata key of the newest capture time, see worker/asset_metadata.py.
 NEWEST_TIME_KEY = "time/last"

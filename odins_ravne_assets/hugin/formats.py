@@ -2,29 +2,39 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import polars as pl
 
+from odins_ravne_assets.munin.tables.instants import instant
 from resources.printable import CONTROL_CHARACTERS, printable
 
 # Rows of timelines that are exploded at once: about 50 MB.
 ROWS_PER_BATCH = 100_000
 
+Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
 
-def iso_time(time: str, utc_offset: str, fraction: str = "%.3f") -> pl.Expr:
+
+def iso_time(time: str, utc_offset: str | pl.Expr, fraction: str = "%.3f") -> pl.Expr:
     """Return a column of local times as ISO 8601 text; null if there is no time.
 
     Args:
         time: a column of times of the camera's clock.
-        utc_offset: a column of offsets in minutes; if null, the text has no offset.
+        utc_offset: offsets in minutes; if null, the text has no offset.
         fraction: the format of fractions of a second; "" truncates to whole seconds.
     """
-    minutes = pl.col(utc_offset).cast(pl.Int32)
+    minutes = pl.col(utc_offset) if isinstance(utc_offset, str) else utc_offset
+    minutes = minutes.cast(pl.Int32)
     sign = pl.when(minutes < 0).then(pl.lit("-")).otherwise(pl.lit("+"))
     digits = (minutes.abs() // 60 * 100 + minutes.abs() % 60).cast(pl.String).str.zfill(4)
     zone = pl.format("{}{}:{}", sign, digits.str.slice(0, 2), digits.str.slice(2))
     return pl.col(time).dt.strftime("%Y-%m-%dT%H:%M:%S" + fraction) + zone.fill_null("")
+
+
+def end_time(fraction: str = "%.3f") -> pl.Expr:
+    """Return the end of rows of `tables.OBSERVATIONS` as ISO 8601 text, with its own offset."""
+    offset = pl.coalesce("end_utc_offset_minutes", "utc_offset_minutes")
+    return iso_time("end_at", offset, fraction)
 
 
 def seconds(milliseconds: str) -> pl.Expr:
@@ -35,18 +45,38 @@ def seconds(milliseconds: str) -> pl.Expr:
     return (pl.col(milliseconds) / 1000).round(3)
 
 
+def with_instants(rows: Rows, start: str, end: str) -> Rows:
+    """Add start_instant and end_instant, which `first_and_last` compares; see `instants`.
+
+    Args:
+        rows: with camera_id and utc_offset_minutes.
+        start, end: columns of times of the camera's clock.
+    """
+    return rows.with_columns(
+        start_instant=instant(start), end_instant=instant(end, _end_offset(end))
+    )
+
+
+def _end_offset(end: str) -> str:
+    """The column of the offset of an end: observations have one of their own."""
+    return "end_utc_offset_minutes" if end == "end_at" else "utc_offset_minutes"
+
+
 def first_and_last(start: str, end: str) -> list[pl.Expr]:
     """Return aggregations of a group: its earliest start and latest end, with their UTC offsets.
 
     `FIRST_TIME` and `LAST_TIME` are their ISO 8601 text.
+
+    Args:
+        start, end: columns of rows of `with_instants`.
     """
-    offset = pl.col("utc_offset_minutes")
-    first, last = pl.col(start).min(), pl.col(end).max()
+    is_first = pl.col("start_instant") == pl.col("start_instant").min()
+    is_last = pl.col("end_instant") == pl.col("end_instant").max()
     return [
-        first.alias("first_at"),
-        offset.filter(pl.col(start) == first).min().alias("first_offset"),
-        last.alias("last_at"),
-        offset.filter(pl.col(end) == last).min().alias("last_offset"),
+        pl.col(start).filter(is_first).min().alias("first_at"),
+        pl.col("utc_offset_minutes").filter(is_first).min().alias("first_offset"),
+        pl.col(end).filter(is_last).max().alias("last_at"),
+        pl.col(_end_offset(end)).filter(is_last).min().alias("last_offset"),
     ]
 
 

@@ -15,11 +15,12 @@ import polars as pl
 from odins_ravne_assets.hugin.exports.export import ExportResult
 from odins_ravne_assets.hugin.privacy.places import Places, places_before_visits
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result
+from odins_ravne_assets.munin.media.footage import FootageCounts
 from odins_ravne_assets.munin.progress import Metadata
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import contact_sheet
+from resources.settings.deployments import Deployment
 from resources.settings.profile import Privacy
-from resources.settings.project import Deployment
 from resources.storage import layout
 from resources.storage.layout import REPORT_PAGE, STAGE3_FOLDER
 from resources.storage.object_store import ObjectStore
@@ -31,12 +32,12 @@ MAX_ROWS = 20
 
 
 def footage_metadata(
-    store: ObjectStore, ignored: dict[str, int], footage_url: str, deployment: Metadata
+    store: ObjectStore, files: FootageCounts, footage_url: str, deployment: Metadata
 ) -> Metadata:
     """Return the metadata of Stage 0's table.
 
     Args:
-        ignored: counts of files that are not media, by extension.
+        files: counts of the footage's files.
         deployment: see `deployment_metadata`.
     """
     with ExitStack() as stack:
@@ -71,7 +72,10 @@ def footage_metadata(
         metadata[key] = counts[key].isoformat(sep=" ") if counts[key] else "unknown"
     for source, count in sources.iter_rows():
         metadata[f"time/from_{source}" if source else "time/missing"] = count
-    not_media = {"files/not_media": sum(ignored.values())}
+    not_media = {
+        "files/not_media": files.other_files.total,
+        "files/hidden_media": sum(files.hidden.values()),
+    }
     footage = {"path:footage": _shown(footage_url)}
     return {**reasons, **deployment, **metadata, **not_media, **footage}
 
@@ -241,8 +245,8 @@ def deployment_metadata(
         metadata["deployment/first_day"] = f"{last.starts:%Y-%m-%d}"
     if last.ends:
         metadata["deployment/last_day"] = f"{last.ends:%Y-%m-%d}"
-    if last.clockShift or last.utcOffset:
-        metadata["deployment/clock"] = " ".join(filter(None, (last.clockShift, last.utcOffset)))
+    if clock := list(filter(None, (last.clockShift, last.utcOffset, last.timeZone))):
+        metadata["deployment/clock"] = " ".join(clock)
     if len(in_order) > 1:
         lines = [
             f"| {cell(_place(each, places))} | {_coordinates(each, places)} | "

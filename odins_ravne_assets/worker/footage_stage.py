@@ -4,15 +4,20 @@ from datetime import datetime
 
 from odins_ravne_assets.munin.media.camera_clock import camera_clocks
 from odins_ravne_assets.munin.media.footage import FootageCounts, refresh_media_table
-from odins_ravne_assets.munin.media.media_files import kind_by_name
+from odins_ravne_assets.munin.media.media_files import is_medium
 from odins_ravne_assets.munin.media.media_table import case_conflicts
+from odins_ravne_assets.munin.media.other_files import describe_other_files
 from odins_ravne_assets.munin.media.probe_client import ProbeClient
 from odins_ravne_assets.munin.tables import checks
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata, footage_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
 from resources.errors import StoreError
+from resources.printable import printable
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
+
+# Folders named in a warning.
+MAX_NAMED = 5
 
 
 def run_footage(context: StepContext) -> StageResult:
@@ -23,7 +28,7 @@ def run_footage(context: StepContext) -> StageResult:
     """
     _require_media(context.footage)
     stage0 = context.profile.pipeline.stage0
-    deployments = context.profile.project.deployments
+    project = context.profile.project
     report_progress = context.progress("footage", None, "media")
 
     def on_progress(counts: FootageCounts) -> None:
@@ -38,15 +43,19 @@ def run_footage(context: StepContext) -> StageResult:
             layout.MEDIA_TABLE,
             stage0,
             probe,
-            camera_clocks(stage0.clock_corrections, deployments),
+            camera_clocks(stage0.clock_corrections, project.deployments, project.time_zone),
             on_progress,
         )
     # Progress without a total is reported at intervals: with one, the last report is sent.
     context.progress("footage", counts.media, "media")(counts.media)
     _warn_of_case_conflicts(context)
-    deployment = deployment_metadata(deployments, datetime.now(), context.profile.privacy)
+    _warn_of_hidden_media(context, counts)
+    _name_other_files(context, counts)
+    deployment = deployment_metadata(
+        project.deployments, datetime.now(), context.profile.privacy
+    )
     return StageResult(
-        footage_metadata(context.output, counts.ignored, context.footage.url, deployment),
+        footage_metadata(context.output, counts, context.footage.url, deployment),
         [checks.times_present(context.output)],
         context.data_version(layout.MEDIA_TABLE),
     )
@@ -59,13 +68,32 @@ def _require_media(footage: ObjectStore) -> None:
     """
     unlisted: list[str] = []
     for found in footage.list("", on_error=lambda key, _: unlisted.append(key)):
-        if kind_by_name(found.key):
+        if is_medium(found.key):
             return
     if not unlisted:
         raise StoreError(
             f"{footage.url}: holds no pictures or videos; name the folder with the "
             "footage, and see that its card or disk is mounted"
         )
+
+
+def _warn_of_hidden_media(context: StepContext, counts: FootageCounts) -> None:
+    """Name the recycle bins and system folders whose media are left out."""
+    folders = {name: count for name, count in counts.hidden.items() if name}
+    if folders:
+        names = sorted(folders)
+        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        context.reporter.warning(
+            f"{sum(folders.values())} media in {', '.join(names[:MAX_NAMED])}{more} are left out: "
+            "recycle bins, hidden folders and those of a system are no footage"
+        )
+
+
+def _name_other_files(context: StepContext, counts: FootageCounts) -> None:
+    """Name what is not read: a recorder's sounds, raw files beside their JPEGs, notes."""
+    described = describe_other_files(counts.other_files.rows())
+    if described:
+        context.reporter.info(f"files that are not media: {printable(described)}")
 
 
 def _warn_of_case_conflicts(context: StepContext) -> None:

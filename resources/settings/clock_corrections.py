@@ -43,6 +43,7 @@ class ClockCorrection(BaseModel):
     Attributes:
         start: as the camera wrote it; datetime.min if open.
         until: exclusive; datetime.max if open.
+        time_zone: the name of the zone of corrected times that have no UTC offset.
         line: of the CSV file; 0: of none.
     """
 
@@ -51,6 +52,7 @@ class ClockCorrection(BaseModel):
     until: datetime = datetime.max
     shift: timedelta = timedelta()
     utc_offset_minutes: int | None = None
+    time_zone: str | None = None
     line: int = 0
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from resources.errors import ProfileError
-from resources.settings.csv_models import shortened
 from resources.settings.profile import Profile
+from resources.settings.table_models import shortened
 from resources.settings.yaml_text import YamlError, YamlLimitError, parse_yaml
 from resources.user_path import user_path
 

@@ -101,7 +101,8 @@ def parse_table(
     Args:
         name: of the file, for messages.
         required: columns that the table must have.
-        known: further columns that it may have, by which its first line is recognised.
+        known: further columns that it may have, by which its first line is recognised. A column
+            that differs from a required or known one in case alone gets its name.
 
     Raises:
         UsageError: the file is no table, lacks a required column, names a column twice, or is
@@ -110,11 +111,15 @@ def parse_table(
     if len(data) > MAX_BYTES:
         raise UsageError(f"{name}: is larger than {MAX_BYTES // 1024**2} MB; split the table")
     separator, records = csv_records(data, name, {*required, *known})
-    return _table(name, records, required, separator)
+    return _table(name, records, required, known, separator)
 
 
 def _table(
-    name: str, records: Iterator[Record], required: Collection[str], separator: str
+    name: str,
+    records: Iterator[Record],
+    required: Collection[str],
+    known: Collection[str],
+    separator: str,
 ) -> Table:
     line, header = next(
         ((line, cells) for line, cells in records if any(map(str.strip, cells))), (1, [])
@@ -123,7 +128,7 @@ def _table(
         raise UsageError(f"{name}: is empty; its first line must name the columns")
     if len(header) > MAX_COLUMNS:
         raise UsageError(f"{name}, line {line}: has more than {MAX_COLUMNS} columns")
-    names = [unmark(text.strip()) for text in header]
+    names = _in_known_case([unmark(text.strip()) for text in header], {*required, *known})
     _check_columns(name, line, names, required)
     rows, filled = _rows(name, records, names)
     return Table(
@@ -133,6 +138,12 @@ def _table(
         decimal_comma=_has_decimal_comma(rows, separator),
         unnamed=tuple(f"column {place + 1}" for place in sorted(filled)),
     )
+
+
+def _in_known_case(names: list[str], known: Collection[str]) -> list[str]:
+    """The names, in which one that no known name equals but for its case has that case."""
+    by_folded = {each.casefold(): each for each in sorted(known) if each not in names}
+    return [name if name in known else by_folded.get(name.casefold(), name) for name in names]
 
 
 def _check_columns(name: str, line: int, names: list[str], required: Collection[str]) -> None:

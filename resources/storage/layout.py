@@ -13,8 +13,12 @@ UPLOAD_MANIFEST = ".staged"
 
 # Below OUTPUT, a camera's results.
 
+# The sources of the camera's footage: see munin/media/sources.py.
+SOURCES_FILE = "sources.json"
 TABLES_FOLDER = "tables"
 MEDIA_TABLE = f"{TABLES_FOLDER}/media.parquet"
+# Files of the footage that are not media.
+OTHER_FILES_TABLE = f"{TABLES_FOLDER}/other_files.parquet"
 PROCESSED_TABLE = f"{TABLES_FOLDER}/processed.parquet"
 FRAMES_TABLE = f"{TABLES_FOLDER}/frames.parquet"
 DETECTIONS_TABLE = f"{TABLES_FOLDER}/detections.parquet"

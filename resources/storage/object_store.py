@@ -114,9 +114,17 @@ def checked_key(key: str, url: str) -> str:
     Raises:
         StoreError: it could point outside the store at `url`, or be an alias of another key.
     """
-    if "\0" in key or any(name in {"", ".", ".."} for name in key.split("/")):
+    if unusable_name(key) is not None:
         raise StoreError(f"{key!r} is not a key: it must be relative and stay inside {url}")
     return key
+
+
+def unusable_name(key: str) -> str | None:
+    """Return the first name in a key that no file can have; None if all are usable.
+
+    S3 has objects with such keys (`north//1.jpg` has an empty name); no store opens them.
+    """
+    return next((name for name in key.split("/") if name in {"", ".", ".."} or "\0" in name), None)
 
 
 def is_internal_file(name: str) -> bool:

@@ -17,11 +17,24 @@ VIDEO_CODECS = {
     ".avi": "mjpeg",
     ".mpg": "mpeg2video",
     ".mts": "mpeg2video",
+    ".m2ts": "mpeg2video",
+    ".ts": "mpeg2video",
+    ".mod": "mpeg2video",
+    ".vob": "mpeg2video",
     ".asf": "msmpeg4",
     ".wmv": "wmv2",
 }
 # Containers whose name differs from the extension.
-MUXERS = {".mts": "mpegts", ".mpg": "mpeg", ".asf": "asf", ".wmv": "asf"}
+MUXERS = {
+    ".mts": "mpegts",
+    ".m2ts": "mpegts",
+    ".ts": "mpegts",
+    ".mpg": "mpeg",
+    ".mod": "mpeg",
+    ".vob": "vob",
+    ".asf": "asf",
+    ".wmv": "asf",
+}
 
 
 def gradient(width: int, height: int, shift: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -80,7 +93,9 @@ def write_video(
     extension = path.suffix.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without this, MP4 holds only metadata with FFmpeg's own names.
-    options = {"movflags": "use_metadata_tags"} if extension == ".mp4" else {}
+    options = {".mp4": {"movflags": "use_metadata_tags"}, ".m2ts": {"mpegts_m2ts_mode": "1"}}.get(
+        extension, {}
+    )
     with av.open(str(path), "w", format=MUXERS.get(extension), options=options) as container:
         stream = container.add_stream(VIDEO_CODECS[extension], rate=fps)
         stream.width, stream.height = size

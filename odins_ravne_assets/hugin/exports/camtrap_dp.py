@@ -9,7 +9,7 @@ Source of the format: https://camtrap-dp.tdwg.org (data, metadata, and the table
   `near_person` says why it is in none. A medium without detections is one
   row `blank`, or one for each species that a reviewer added; a medium that Stage 1 could not
   process is `unclassified`.
-- Times are the camera's, in whole seconds, with its UTC offset or the project's. Media and
+- Times are the camera's, in whole seconds, each with its own UTC offset or the project's. Media and
   observations without a time are left out and counted, because the format requires times.
 - Coordinates are those of the project's deployments, or the median of the positions in the media;
   `hugin.privacy.places` covers them where a sensitive species was observed.
@@ -35,7 +35,9 @@ from odins_ravne_assets.hugin.formats import iso_time, write_printable_csv
 from odins_ravne_assets.hugin.privacy.places import Places
 from odins_ravne_assets.hugin.visits.report_json import encode_json
 from odins_ravne_assets.munin.media.capture_time import parse_offset
-from resources.settings.project import DEPLOYMENT_COLUMNS, DEPLOYMENT_REMARKS, Project
+from odins_ravne_assets.munin.tables.instants import instant
+from resources.settings.deployments import DEPLOYMENT_COLUMNS, DEPLOYMENT_REMARKS
+from resources.settings.project import Project
 
 # All columns of the standard's table schemas, in order.
 MEDIA_COLUMNS = (
@@ -212,7 +214,7 @@ def _media(tables: ExportTables, periods: list[DeploymentPeriod], project: Proje
                 MEDIA_TYPES, default=pl.format("{}/{}", "kind", "format")
             ),
         )
-        .sort("captured_at", "path")
+        .sort(instant(offset="offset"), "path")
         .collect()
     )
     if without_offset := media["offset"].null_count():
@@ -287,7 +289,7 @@ def _events(part: _Camera) -> pl.DataFrame:
             observationID="observation_id",
             eventID="observation_id",
             eventStart=iso_time("start_at", "offset", ""),
-            eventEnd=iso_time("end_at", "offset", ""),
+            eventEnd=iso_time("end_at", pl.coalesce("end_utc_offset_minutes", "offset"), ""),
             observationLevel=pl.lit("event"),
             observationType=_observation_type("category"),
             scientificName=_scientific_name(),
@@ -306,7 +308,7 @@ def _boxes(part: _Camera) -> pl.DataFrame:
         part.tables.boxes()
         .join(media, on="path", how="inner")
         .pipe(_with_events, part)
-        .sort("captured_at", "path", "frame_number", "box_number")
+        .sort(instant(offset="offset"), "path", "frame_number", "box_number")
         .with_columns(
             observationID=pl.format("{}-{}", "camera_id", "detection_id"),
             eventStart=iso_time("captured_at", "offset", ""),

@@ -9,7 +9,8 @@ import polars as pl
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables
 from odins_ravne_assets.hugin.privacy.places import Places
 from resources.errors import RavneError
-from resources.settings.project import Deployment, Project
+from resources.settings.deployments import Deployment
+from resources.settings.project import Project
 
 # Metres per degree of latitude, and of longitude at the equator, its maximum.
 METRES_PER_DEGREE = (110_574, 111_320)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from odins_ravne_assets.hugin.formats import iso_time, write_printable_csv
+from odins_ravne_assets.hugin.formats import end_time, iso_time, write_printable_csv
 
 REVIEWER_COLUMNS = ("confirmed_species", "comment")
 # Spreadsheets run a cell that begins with one of these as a formula (CSV injection).
@@ -27,7 +27,7 @@ def write_observations_csv(observations: pl.DataFrame, path: Path) -> None:
         "taxon_rank",
         "count",
         iso_time("start_at", "utc_offset_minutes", "").alias("start_time"),
-        iso_time("end_at", "utc_offset_minutes", "").alias("end_time"),
+        end_time("").alias("end_time"),
         "duration_seconds",
         pl.col("max_confidence", "avg_confidence", "vote_share").cast(pl.Float64).round(4),
         "detection_count",
@@ -40,6 +40,7 @@ def write_observations_csv(observations: pl.DataFrame, path: Path) -> None:
         "reviewed_on",
         "needs_review",
         pl.col("flags").list.join("|"),
+        "first_detection",
         *(pl.lit(None, pl.String).alias(column) for column in REVIEWER_COLUMNS),
     )
     write_printable_csv(rows, path)

@@ -29,6 +29,7 @@ from odins_ravne_assets.hugin.identification.identifications import (
     Identifications,
 )
 from odins_ravne_assets.hugin.identification.sequence_vote import sequence_numbers
+from odins_ravne_assets.munin.tables.instants import instants
 from resources.settings.profile import Stage3
 
 # The longest gap between two detections of a sequence, if the setting `burst_gap` is shorter.
@@ -99,7 +100,9 @@ def _candidates(identified: Identifications, settings: Stage3) -> pl.DataFrame:
     if not (masks["person"].any() and masks["unknown"].any()):
         masks = masks.select(pl.all() & False)
     rows = (
-        identified.rows.select("camera_id", *BOX_KEY, "captured_at", "time_offset_ms")
+        identified.rows.select(
+            "camera_id", *BOX_KEY, "captured_at", "utc_offset_minutes", "time_offset_ms"
+        )
         .with_row_index("row")
         .with_columns(masks["person"])
         .filter(masks["person"] | masks["unknown"])
@@ -107,7 +110,7 @@ def _candidates(identified: Identifications, settings: Stage3) -> pl.DataFrame:
     gap = max(settings.burst_gap, MIN_GAP_SECONDS)
     rows = rows.with_columns(
         sequence=pl.Series(sequence_numbers(rows, gap)),
-        time=pl.coalesce(pl.col("captured_at").to_physical(), "time_offset_ms"),
+        time=pl.coalesce(instants(rows), "time_offset_ms"),
     )
     block_of_time = pl.col("time") // BLOCK_MS
     rows = rows.with_columns(block=pl.struct("sequence", block_of_time).rank("dense"))

@@ -31,6 +31,7 @@ from odins_ravne_assets.hugin.identification.identifications import (
     preferred_name,
 )
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
+from odins_ravne_assets.munin.tables.instants import instants
 from resources.settings.profile import Stage3
 
 # Columns that the vote adds to each row.
@@ -105,7 +106,8 @@ def sequence_numbers(animals: pl.DataFrame, gap_seconds: float) -> NDArray[np.ui
     """Return the number of each row's sequence, from 0.
 
     Args:
-        animals: rows with camera_id, path and captured_at, in any order.
+        animals: rows with camera_id, path, captured_at and utc_offset_minutes, in any order.
+            Times are compared as instants.
         gap_seconds: the longest time without a row within a sequence.
     """
     undated = pl.when(pl.col("captured_at").is_null()).then("path")
@@ -113,7 +115,7 @@ def sequence_numbers(animals: pl.DataFrame, gap_seconds: float) -> NDArray[np.ui
         column.to_numpy()
         for column in animals.select(
             _codes(pl.col("camera_id")),
-            pl.col("captured_at").to_physical().fill_null(0),
+            instants(animals).fill_null(0),
             _codes(undated).alias("medium"),
         )
     )

@@ -18,6 +18,7 @@ from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import read_left_out
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import check_same_journal
+from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
 from resources.errors import DamagedFileError, StoreError
 from resources.ledger import table
 from resources.settings.profile import Privacy
@@ -83,7 +84,7 @@ def load_camera_results(
         def scan(store: ObjectStore, key: str) -> pl.LazyFrame:
             return scan_parquet(stack.enter_context(store.reading(key)))
 
-        observations = scan(results, OBSERVATIONS_TABLE)
+        observations = with_added_columns(scan(results, OBSERVATIONS_TABLE), schemas.OBSERVATIONS)
         detections = scan(source, layout.DETECTIONS_TABLE)
         left_out = read_left_out(results, stack)
         labels = (

@@ -22,6 +22,7 @@ from odins_ravne_assets.hugin.report.sampling_effort import (
     visits_per_period,
 )
 from odins_ravne_assets.hugin.visits.report_json import GENERATOR
+from odins_ravne_assets.munin.tables.instants import instant
 from odins_ravne_assets.page.pages import write_page
 from resources.settings.profile import Privacy
 from resources.storage.layout import REPORT_PAGE
@@ -62,7 +63,7 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         # The initial order of the gallery.
         .sort(
             pl.col("needs_review").not_(),
-            "start_at",
+            instant("start_at"),
             "camera_id",
             "observation_id",
             nulls_last=True,

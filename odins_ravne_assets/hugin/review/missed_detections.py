@@ -6,6 +6,7 @@ correction of one observation (`instead_of`) only changes the species of that ob
 An animal is also added to a medium with boxes if the reviewer named more species than it has boxes.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from odins_ravne_assets.hugin.identification.identifications import (
     DETECTION_COLUMNS,
     SpeciesNames,
 )
+from odins_ravne_assets.hugin.identification.observation_ids import ADDED, CONTENT_DIGITS
 
 Json = dict[str, Any]
 
@@ -101,9 +103,11 @@ def labels_in_effect(corrections: pl.DataFrame) -> pl.DataFrame:
         corrections: the result of `read_corrections`, with `review`, the row number.
 
     Returns:
-        Rows of `corrections`, and `counted`, the count, which a change of the species retains.
+        Rows of `corrections`; `counted`, the count, which a change of the species retains; and
+        `number`, of the label in its medium, which neither another species nor other labels change.
     """
     media: dict[str, dict[str, tuple[int, int | None]]] = {}
+    numbers: dict[str, _Numbers] = defaultdict(_Numbers)
     files: dict[str, int] = {}
     whole = corrections.filter(pl.col("x").is_null())
     for correction in whole.iter_rows(named=True):
@@ -112,20 +116,47 @@ def labels_in_effect(corrections: pl.DataFrame) -> pl.DataFrame:
         count = None
         if correction["instead_of"] is not None:
             _, count = labels.pop(correction["instead_of"], (0, None))
+            numbers[content].rename(correction["instead_of"], correction["species"] or "")
         elif files.get(content) != correction["handed_in"]:
             files[content] = correction["handed_in"]
             labels.clear()
         species = correction["species"] or ""  # empty: nothing
         _, same = labels.get(species, (0, None))
         labels[species] = (correction["review"], correction["count"] or count or same)
-    rows = [row for labels in media.values() for row in labels.values()]
-    latest = pl.DataFrame(rows, {"review": pl.UInt32, "counted": pl.Int32}, orient="row")
+        numbers[content].of(species)
+    rows = [
+        (*label, numbers[content].of(species))
+        for content, labels in media.items()
+        for species, label in labels.items()
+    ]
+    columns = {"review": pl.UInt32, "counted": pl.Int32, "number": pl.Int32}
+    latest = pl.DataFrame(rows, columns, orient="row")
     return latest.join(corrections, on="review", maintain_order="left")
+
+
+class _Numbers:
+    """The numbers of the species of a medium, from 0; each species that is added gets a new one."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._next = 0
+
+    def of(self, species: str) -> int:
+        if species not in self._numbers:
+            self._numbers[species] = self._next
+            self._next += 1
+        return self._numbers[species]
+
+    def rename(self, species: str, new: str) -> None:
+        if species in self._numbers and new not in self._numbers:
+            self._numbers[new] = self._numbers.pop(species)
 
 
 def _identification_rows(missed: pl.DataFrame) -> pl.DataFrame:
     constants = {
-        "detection_id": pl.format("{}-reviewer", pl.col("content_hash").str.slice(0, 16)),
+        "detection_id": pl.format(
+            f"{{}}-{ADDED}-{{}}", pl.col("content_hash").str.slice(0, CONTENT_DIGITS), "number"
+        ),
         "frame_number": pl.lit(None, pl.Int32),
         "box_number": pl.lit(None, pl.Int32),
         "time_offset_ms": pl.lit(0, pl.Int64),

@@ -5,9 +5,10 @@ Rules
   time, are split into observations by `observation_starts`.
 - Animals count from their detector's threshold; `min_confidence` applies to their names
   (`name_threshold`). People, vehicles and repeat detections count from `min_confidence`.
-- Times and intervals are those of the camera's clock, also where `utc_offset_minutes` changes
-  (daylight saving time, a corrected clock). An observation has the offset of its first row. If the
-  clock goes back, the repeated hour overlaps the first one.
+- Rows are sorted and subtracted as instants (`munin/tables/instants.py`): where
+  `utc_offset_minutes` changes (summer time, a corrected clock), 02:30+02:00 and 02:34+01:00 are 64
+  minutes apart. Start and end are times of the camera's clock, each with the offset of its own row,
+  or of the row before it.
 - The rows of a medium without a time are one observation without start and end, whose duration is
   the time between its frames.
 - Observations on video alone that are shorter than `min_duration` are dropped and counted. Those
@@ -15,7 +16,6 @@ Rules
 - Confidences are compared as Float32, as stored: 0.7 reaches a threshold of 0.7.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,10 +28,12 @@ from odins_ravne_assets.hugin.identification.identifications import (
     LEFT_OUT,
     UNKNOWN_ANIMAL,
 )
+from odins_ravne_assets.hugin.identification.observation_ids import observation_id
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.review.corrections import ReviewedIdentifications
 from odins_ravne_assets.hugin.visits.observation_windows import observation_starts, window_ms
 from odins_ravne_assets.munin.tables import schemas
+from odins_ravne_assets.munin.tables.instants import instants
 from resources.settings.profile import Stage3
 
 # Columns with few distinct values: as integers they sort and copy many times faster than as text.
@@ -50,8 +52,8 @@ class CompressionResult:
     reviewers are not counted.
 
     Attributes:
-        observations: rows of `tables.OBSERVATIONS`, ordered by camera_id, start_at (null last),
-            species, source_video, category.
+        observations: rows of `tables.OBSERVATIONS`, ordered by camera_id, instant of the start
+            (null last), species, source_video, category.
         rows_in: all detections.
         rows_rejected: detections that a reviewer labelled as empty.
         left_out: rows of `tables.LEFT_OUT_DETECTIONS`, ordered by path, frame_number, box_number.
@@ -86,10 +88,9 @@ def compress(
 ) -> CompressionResult:
     """Compress identified detections into observations, by the rules of this module.
 
-    The result does not depend on the order of the rows. An `observation_id` is the first 16 digits
-    of a SHA-256 over the camera, the category, the species and the `detection_id` of the first row
-    (content hash, frame and box). It is independent of file names, and rows that are added later do
-    not change the id of an observation that ended before them.
+    The result does not depend on the order of the rows. An `observation_id` depends on the camera
+    and the `detection_id` of the first row (content hash, frame and box), see `observation_ids`: not
+    on file names, species, or rows that are added after the first one.
 
     Args:
         reviewed: the result of `apply_corrections`.
@@ -100,6 +101,7 @@ def compress(
     rows_in = int(rows["box_number"].count()) + reviewed.rows_rejected
     left_out = _left_out_detections(rows)
     counted = rows if left_out.is_empty() else rows.filter(pl.col("left_out").is_null())
+    counted = counted.with_columns(instants(counted))
     ordered = _sorted_in_groups(counted.filter(_is_confident(settings.min_confidence)))
     confident_rows = ordered.height
     is_box = pl.col("box_number").is_not_null()
@@ -144,9 +146,9 @@ def _is_confident(min_confidence: float) -> pl.Expr:
 
 
 def _sorted_in_groups(rows: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows by group, time (null last), path, frame and box: a total order.
+    """Sort rows by group, instant (null last), path, frame and box: a total order.
 
-    Group and time are packed into one 128-bit integer, because sorting by one integer takes a
+    Group and instant are packed into one 128-bit integer, because sorting by one integer takes a
     fraction of the time of sorting by seven columns.
     """
     rows = rows.with_columns(
@@ -157,7 +159,7 @@ def _sorted_in_groups(rows: pl.DataFrame) -> pl.DataFrame:
     for column in ("category", "camera_id"):
         codes = pl.col(column).to_physical().cast(pl.Int64)
         group = group * rows[column].n_unique() + codes
-    time = pl.col("captured_at").to_physical().fill_null(AFTER_ALL_TIMES)
+    time = pl.col("instant").fill_null(AFTER_ALL_TIMES)
     return (
         rows.with_columns(group=group)
         .with_columns(
@@ -176,7 +178,7 @@ def _observation_numbers(ordered: pl.DataFrame, settings: Stage3) -> pl.Series:
             pl.col("group").ne_missing(pl.col("group").shift())
             | undated_path.ne_missing(undated_path.shift())
         ).alias("group_starts"),
-        pl.col("captured_at").to_physical().fill_null(0).alias("times"),
+        pl.col("instant").fill_null(0).alias("times"),
     )
     starts = observation_starts(
         group_starts.to_numpy(),
@@ -190,7 +192,7 @@ def _observation_numbers(ordered: pl.DataFrame, settings: Stage3) -> pl.Series:
 def _aggregate(ordered: pl.DataFrame) -> pl.DataFrame:
     """One row per observation: the columns of `tables.OBSERVATIONS`, and what they depend on."""
     between_frames = pl.col("time_offset_ms").max() - pl.col("time_offset_ms").min()
-    between_times = (pl.col("captured_at").last() - pl.col("captured_at").first()).dt
+    between_times = pl.col("instant").last() - pl.col("instant").first()
     return (
         _numbered_in_frames(ordered)
         .group_by("observation", maintain_order=True)
@@ -199,7 +201,10 @@ def _aggregate(ordered: pl.DataFrame) -> pl.DataFrame:
             first_detection=pl.col("detection_id").first(),
             start_at=pl.col("captured_at").first(),
             end_at=pl.col("captured_at").last(),
-            duration_ms=pl.coalesce(between_times.total_milliseconds(), between_frames),
+            start_instant=pl.col("instant").first(),
+            end_utc_offset_minutes=pl.col("utc_offset_minutes").forward_fill().last(),
+            detection_offsets=pl.col("utc_offset_minutes").forward_fill(),
+            duration_ms=pl.coalesce(between_times, between_frames),
             video_only=(pl.col("kind") == "video").all(),
             max_confidence=pl.col("confidence").max(),
             avg_confidence=pl.col("confidence").cast(pl.Float64).mean(),
@@ -269,8 +274,11 @@ def _observations_table(
     ranks = taxonomy.table().drop("common_name").rename({"rank": "taxon_rank"})
     return (
         aggregated.join(ranks, on="scientific_name", how="left")
-        .sort("camera_id", "start_at", "species", "source_video", "category", nulls_last=True)
+        .sort("camera_id", "start_instant", "species", "source_video", "category", nulls_last=True)
         .with_columns(
+            detection_offsets=pl.when(
+                pl.col("detection_offsets").list.drop_nulls().list.n_unique() > 1
+            ).then("detection_offsets"),
             duration_seconds=seconds("duration_ms"),
             label_source=pl.when(machine).then(pl.lit("machine")).otherwise(pl.lit("reviewer")),
             needs_review=machine
@@ -290,11 +298,5 @@ def _flags(columns: Mapping[str, str]) -> pl.Expr:
 
 
 def _observation_ids(aggregated: pl.DataFrame) -> pl.Series:
-    named = aggregated.select(
-        pl.concat_str("camera_id", "category", "species", "first_detection", separator="\0")
-    )
-    return pl.Series(
-        "observation_id",
-        [hashlib.sha256(text.encode()).hexdigest()[:16] for text in named.to_series()],
-        dtype=pl.String,
-    )
+    firsts = aggregated.select("camera_id", "first_detection").iter_rows()
+    return pl.Series("observation_id", [observation_id(*row) for row in firsts], dtype=pl.String)

@@ -6,8 +6,8 @@ max_confidence, avg_confidence, frame_count, detection_count, media_count, sourc
 detection_timeline (a list of time, path, frame_number, box_number, time_offset_seconds,
 confidence), vote_share, relabelled, label_source, machine_species, reviewed_by, reviewed_on, flags
 and needs_review. `tables.OBSERVATIONS` defines the columns; an entry of a timeline without
-frame_number and box_number is a missed detection of a reviewer. All times of an observation have
-the offset of its first row; shares and confidences have four digits; text is UTF-8.
+frame_number and box_number is a missed detection of a reviewer. Each time has its own offset, or
+that of the row before it; shares and confidences have four digits; text is UTF-8.
 """
 
 import io
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from odins_ravne_assets.hugin.formats import iso_time, iter_batches, seconds
+from odins_ravne_assets.hugin.formats import end_time, iso_time, iter_batches, seconds
 
 
 def write_observations_json(observations: pl.DataFrame, path: Path) -> None:
@@ -46,7 +46,7 @@ def _json_columns(observations: pl.DataFrame) -> pl.DataFrame:
         "genus",
         "count",
         iso_time("start_at", "utc_offset_minutes").alias("start_time"),
-        iso_time("end_at", "utc_offset_minutes").alias("end_time"),
+        end_time().alias("end_time"),
         "duration_seconds",
         _four_digits("max_confidence"),
         _four_digits("avg_confidence"),
@@ -68,14 +68,20 @@ def _json_columns(observations: pl.DataFrame) -> pl.DataFrame:
 
 def _timelines(observations: pl.DataFrame) -> pl.Series:
     return (
-        observations.select("utc_offset_minutes", "detection_timeline")
+        observations.select(
+            "detection_timeline",
+            offset=pl.coalesce(
+                "detection_offsets",
+                pl.col("utc_offset_minutes").repeat_by(pl.col("detection_timeline").list.len()),
+            ),
+        )
         .with_row_index("observation")
-        .explode("detection_timeline")
+        .explode("detection_timeline", "offset")
         .unnest("detection_timeline")
         .group_by("observation", maintain_order=True)
         .agg(
             detection_timeline=pl.struct(
-                iso_time("captured_at", "utc_offset_minutes").alias("time"),
+                iso_time("captured_at", "offset").alias("time"),
                 "path",
                 "frame_number",
                 "box_number",

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last
+from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last, with_instants
 from odins_ravne_assets.hugin.identification.identifications import IN_CAMERA_STRIP, NEAR_PERSON
 from odins_ravne_assets.hugin.visits.observations import CompressionResult
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES, species_summary
@@ -172,7 +172,8 @@ def _cameras(tables: Stage3Tables, observations: pl.DataFrame) -> pl.DataFrame:
             pl.col("species").filter(IS_ANIMAL_SPECIES).n_unique().alias("animal_species"),
         ),
     ]
-    cameras = tables.media.group_by("camera_id").agg(
+    media = with_instants(tables.media, "captured_at", "captured_at")
+    cameras = media.group_by("camera_id").agg(
         pl.len().alias("media"), *first_and_last("captured_at", "captured_at")
     )
     for table in counts:
@@ -199,5 +200,6 @@ def _row_count(rows: pl.LazyFrame) -> int:
 
 
 def _time_range(rows: pl.LazyFrame, start: str, end: str) -> Json:
-    times = rows.select(first_and_last(start, end)).select(FIRST_TIME, LAST_TIME)
+    timed = with_instants(rows, start, end)
+    times = timed.select(first_and_last(start, end)).select(FIRST_TIME, LAST_TIME)
     return times.collect(engine="streaming").to_dicts()[0]

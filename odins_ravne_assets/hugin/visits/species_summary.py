@@ -4,7 +4,7 @@ import re
 
 import polars as pl
 
-from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last
+from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last, with_instants
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS
 
@@ -71,7 +71,8 @@ def species_table(observations: pl.DataFrame) -> str:
 
 
 def _aggregate_species(observations: pl.DataFrame) -> pl.DataFrame:
-    return observations.group_by(SPECIES_KEY).agg(
+    timed = with_instants(observations, "start_at", "end_at")
+    return timed.group_by(SPECIES_KEY).agg(
         pl.col("scientific_name").drop_nulls().min(),
         pl.len().alias("observations"),
         pl.col("detection_count").cast(pl.Int64).sum().alias("detections"),

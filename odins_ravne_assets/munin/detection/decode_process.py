@@ -7,9 +7,7 @@ files. It receives requests (a medium) and free slots of the shared arena, and s
 Pictures are upright, uint8, BGR, [height, width, 3].
 """
 
-import math
 import mmap
-import os
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -21,10 +19,15 @@ from typing import Any, NamedTuple
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from odins_ravne_assets.munin.detection.frame_sampling import FrameCounter, SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import MotionDetector
+from odins_ravne_assets.munin.detection.still_decoding import (
+    MAX_PIXELS,
+    Picture,
+    decode_still,
+    within_limits,
+)
 from odins_ravne_assets.munin.media.child_process import (
     MemoryLimit,
     Message,
@@ -33,30 +36,14 @@ from odins_ravne_assets.munin.media.child_process import (
     failure_reason,
 )
 from odins_ravne_assets.munin.media.media_files import Format
-from odins_ravne_assets.munin.media.probe import check_file_size
 from odins_ravne_assets.munin.media.video_file import open_video
 from resources.errors import MediaError
 
-Picture = npt.NDArray[np.uint8]
-
-# Largest decoded picture, in pixels; larger ones are scaled down to it. Detectors take 0.4 to 1.6
-# megapixels, and crops of 4 megapixels still show a mouse.
-MAX_PIXELS = 4_000_000
 SLOT_BYTES = MAX_PIXELS * 3
 # Memory that decoding may take: the libraries' own, and for each pixel the buffers of a progressive
 # JPEG, or the frames that the threads of a video's decoder hold.
 BASE_MEMORY_BYTES = 2**30
 STILL_BYTES_PER_PIXEL, VIDEO_BYTES_PER_PIXEL = 12, 64
-OPENCV_OUT_OF_MEMORY = -4  # cv::Error::StsNoMem
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-# A still is decoded at a half, a quarter or an eighth of its size if its short side is then still
-# this many times the detector's input: decoding is faster, and crops have enough detail.
-MIN_SIDE_RATIO = 1.5
-REDUCED_SCALES = (
-    (8, cv2.IMREAD_REDUCED_COLOR_8),
-    (4, cv2.IMREAD_REDUCED_COLOR_4),
-    (2, cv2.IMREAD_REDUCED_COLOR_2),
-)
 
 
 class DecodedFrame(NamedTuple):
@@ -66,51 +53,6 @@ class DecodedFrame(NamedTuple):
     number: int  # 0-based, in order of presentation
     time_ms: int  # since the first frame
     moved: bool  # has motion, see MotionDetector; always true for a still
-
-
-def decode_still(path: Path, width: int, height: int, network_side: int) -> Picture:
-    """Decode an image file to an upright BGR picture, at reduced scale if it is large enough.
-
-    Args:
-        width, height: of the upright picture, by its header.
-        network_side: the longer side of the detector's input, in pixels.
-
-    Raises:
-        MediaError: it cannot be decoded, or its file is too large.
-        MemoryError: it needs more than the process may allocate.
-    """
-    data = _read_picture(path, width * height)
-    flag: int = cv2.IMREAD_COLOR
-    for factor, reduced in REDUCED_SCALES:
-        if min(width, height) / factor >= network_side * MIN_SIDE_RATIO:
-            flag = reduced
-            break
-    try:
-        picture = cv2.imdecode(data, flag) if data.size else None
-    except cv2.error as error:
-        if error.code == OPENCV_OUT_OF_MEMORY:
-            raise MemoryError from None
-        raise MediaError(f"the image cannot be decoded: {error.err}") from None
-    if picture is None:
-        raise MediaError("the image cannot be decoded")
-    return _within_limits(np.asarray(picture, np.uint8))
-
-
-def _read_picture(path: Path, pixels: int) -> npt.NDArray[np.uint8]:
-    """Read a picture's file once, with its end marker if it is a JPEG.
-
-    Without the marker OpenCV does not decode a truncated one.
-    """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        check_file_size(size, pixels)
-        data = mmap.mmap(-1, size + len(JPEG_END))
-        size = file.readinto(memoryview(data)[:size])
-    end = size
-    if data[: len(JPEG_START)] == JPEG_START:
-        end = size + len(JPEG_END)
-        data[size:end] = JPEG_END
-    return np.frombuffer(data, np.uint8, end)
 
 
 def decode_video(
@@ -139,7 +81,7 @@ def decode_video(
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
             frames = FrameCounter(container.decode(stream))
             for number, time, frame in plan.select(frames, rate):
-                picture = _within_limits(_upright(frame))
+                picture = within_limits(_upright(frame))
                 moved = motion.moved(picture) if motion else True
                 yield DecodedFrame(picture, number, time, moved)
             if plan.sampling != "keyframes":
@@ -154,15 +96,6 @@ def _upright(frame: Any) -> Picture:
     picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
     quarter_turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, quarter_turns)) if quarter_turns else picture
-
-
-def _within_limits(picture: Picture) -> Picture:
-    height, width = picture.shape[:2]
-    if height * width <= MAX_PIXELS:
-        return picture
-    scale = math.sqrt(MAX_PIXELS / (height * width))
-    size = (max(1, int(width * scale)), max(1, int(height * scale)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class DecodeProcess:
@@ -220,7 +153,11 @@ class DecodeProcess:
         path, plan = Path(request["path"]), SamplingPlan(**request["plan"])
         if request["kind"] == "image":
             picture = decode_still(
-                path, request["width"], request["height"], request["network_side"]
+                path,
+                request["format"],
+                request["width"],
+                request["height"],
+                request["network_side"],
             )
             yield self._copy_to_slot(DecodedFrame(picture, 0, 0, True))
             return

@@ -22,19 +22,25 @@ from odins_ravne_assets.munin.media.capture_time import (
     time_from_file_date,
     time_from_file_name,
 )
-from odins_ravne_assets.munin.media.media_files import extension_of, is_hidden, kind_by_name
+from odins_ravne_assets.munin.media.media_files import (
+    hidden_part,
+    kind_by_name,
+    path_in_table,
+)
 from odins_ravne_assets.munin.media.media_table import (
     Row,
     StoredMedia,
     open_media_table,
     write_media_table,
 )
+from odins_ravne_assets.munin.media.other_files import RAW_COPY, OtherFiles, write_other_files
 from odins_ravne_assets.munin.media.probe import (
     CHANGED,
     Probe,
     check_file_size,
     join_remarks,
 )
+from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.errors import MediaError, StoreError
 from resources.settings.profile import Stage0
@@ -61,11 +67,14 @@ class FootageCounts:
 
     Attributes:
         media: rows of the table.
-        ignored: files that are not media, by extension.
+        other_files: files that are not media.
+        hidden: files with the extension of a medium that are hidden or below a hidden folder or a
+            recycle bin, by the name of that folder; "": hidden files.
     """
 
     media: int = 0
-    ignored: Counter[str] = field(default_factory=Counter)
+    other_files: OtherFiles = field(default_factory=OtherFiles)
+    hidden: Counter[str] = field(default_factory=Counter)
 
 
 class ReadResult(NamedTuple):
@@ -122,6 +131,7 @@ def refresh_media_table(
             )
         rows = read_footage(camera_id, footage, settings, probe, known, clocks, counts, on_progress)
         write_media_table(rows, results, key, rules)
+    write_other_files(counts.other_files, results)
     return counts
 
 
@@ -166,36 +176,50 @@ def offset_rules(settings: Stage0, clock: CameraClock) -> str:
     under the rules that it was made with.
     """
     offsets = [
-        (one.start.isoformat(), one.until.isoformat(), one.utc_offset_minutes)
+        (one.start.isoformat(), one.until.isoformat(), one.time_zone or one.utc_offset_minutes)
         for one in clock.corrections
-        if one.utc_offset_minutes is not None
+        if one.time_zone or one.utc_offset_minutes is not None
     ]
-    return json.dumps([settings.container_time, offsets])
+    zone = [clock.time_zone] if clock.time_zone else []
+    return json.dumps([settings.container_time, offsets, *zone])
 
 
 def _listed(store: FootageStore, counts: FootageCounts) -> Iterator[StoredObject | Unlisted]:
-    """Yield the media of a store, and what cannot be listed, in order."""
+    """Yield the media of a store, and what cannot be listed, in order; count all other files."""
+
+    def on_raw_copy(key: str) -> None:
+        counts.other_files.add(path_in_table(key), RAW_COPY)
+
+    return without_raw_copies(_media_by_name(store, counts), lambda each: each.key, on_raw_copy)
+
+
+def _media_by_name(store: FootageStore, counts: FootageCounts) -> Iterator[StoredObject | Unlisted]:
+    """Yield what has the name of a medium, and folders that cannot be listed, in order."""
     unlisted: list[Unlisted] = []
 
     def on_error(key: str, reason: str) -> None:
         if key in {"", "."}:
             raise StoreError(f"{store.url}: cannot be listed: {reason}")
-        if is_hidden(key):
+        if hidden_part(key) is not None:
             return
         if key.endswith("/"):
             unlisted.append(Unlisted(key, f"folder cannot be listed: {reason}"))
         elif kind_by_name(key):
             unlisted.append(Unlisted(key, reason))
         else:
-            counts.ignored[extension_of(key)] += 1
+            counts.other_files.add(path_in_table(key))
 
     for found in store.list("", on_error=on_error):
         yield from unlisted
         unlisted.clear()
-        if is_hidden(found.key):
+        hidden = hidden_part(found.key)
+        if hidden is not None:
+            if kind_by_name(found.key):
+                is_folder = found.key.rpartition("/")[2] != hidden
+                counts.hidden[hidden if is_folder else ""] += 1
             continue
         if kind_by_name(found.key) is None:
-            counts.ignored[extension_of(found.key)] += 1
+            counts.other_files.add(path_in_table(found.key))
         else:
             yield found
     yield from unlisted
@@ -230,7 +254,7 @@ class _RowBuilder:
     def row(self, found: StoredObject | Unlisted) -> Row:
         """Build the row of a file, or of what cannot be listed."""
         row: Row = dict.fromkeys(MEDIA.names())
-        row |= {"camera_id": self._camera_id, "path": _printable(found.key)}
+        row |= {"camera_id": self._camera_id, "path": path_in_table(found.key)}
         if isinstance(found, Unlisted):
             is_folder = found.key.endswith("/")
             kind = None if is_folder else kind_by_name(found.key)
@@ -301,15 +325,19 @@ class _RowBuilder:
         if probe is None or content_hash is None:
             return {"content_hash": content_hash, "status": "failed", "reason": failure}
         first = self._contents.first_path(content_hash, found.key)
+        times, of_zone = self._times(found, probe)
+        known = of_zone and of_zone in (probe.remark or "")  # of a row that is used again
+        remark = join_remarks([probe.remark, None if known else of_zone])
         return {
             "content_hash": content_hash,
             **probe.model_dump(exclude={"remark"}),
-            **self._times(found, probe),
+            **times,
             "status": "ok" if first == found.key else "duplicate",
-            "reason": probe.remark if first == found.key else f"same content as {first}",
+            "reason": remark if first == found.key else f"same content as {first}",
         }
 
-    def _times(self, found: StoredObject, probe: Probe) -> Row:
+    def _times(self, found: StoredObject, probe: Probe) -> tuple[Row, str | None]:
+        """The columns of times, and a remark of the camera's time zone."""
         recorded_at, offset = probe.recorded_at, probe.utc_offset_minutes
         source: str | None = probe.time_source
         if recorded_at is None:
@@ -318,13 +346,15 @@ class _RowBuilder:
         if recorded_at is None and self._settings.use_file_date:
             recorded_at, offset, _ = time_from_file_date(found.modified_ns)
             source = "file_date" if recorded_at else None
+        remark = self._clock.remark(recorded_at, offset)
         captured_at, offset = self._clock.corrected(recorded_at, offset)
-        return {
+        times = {
             "recorded_at": recorded_at,
             "captured_at": captured_at,
             "utc_offset_minutes": offset,
             "time_source": source,
         }
+        return times, remark
 
 
 class _PreviousRows:
@@ -396,8 +426,4 @@ def _sha256(path: Path) -> str:
 
 def _is_unicode(key: str) -> bool:
     """Return True if a name is valid text: file systems allow other bytes too."""
-    return _printable(key) == key
-
-
-def _printable(key: str) -> str:
-    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return path_in_table(key) == key

@@ -3,16 +3,17 @@
 One table per camera; its rows are in `key_order`.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.batch.work_units import ExpectedMedium, expected_frames
 from resources.errors import DamagedFileError
@@ -32,27 +33,71 @@ CHUNK_ROWS = 10_000
 # change of the code changes what is read from files.
 READER_VERSION = "1"
 _READER_KEY, _OFFSETS_KEY = "munin.reader", "munin.offset_rules"
+# The offset rules of sources that were not available when the table was written, by name, where
+# they are others than the table's. OTHER_READER: their rows are of another reader version.
+_KEPT_RULES_KEY = "munin.kept_rules"
+OTHER_READER = "another reader version"
 
 
 @dataclass(frozen=True)
 class StoredMedia:
-    """The rows of the previous pass over a camera's footage."""
+    """The rows of the previous pass over a camera's footage.
+
+    Args:
+        rows: those that need not be read again.
+        offset_rules: the rules that the rows were made with, see footage.offset_rules.
+        camera_id: None if there are no rows.
+        kept_rules: by name of a source, the rules of its rows where they are others.
+        path: the table; None: there is none.
+    """
 
     rows: Iterable[Row] = ()
-    offset_rules: str | None = None  # the rules that the rows were made with
-    camera_id: str | None = None  # None if there are no rows
+    offset_rules: str | None = None
+    camera_id: str | None = None
+    kept_rules: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+    def rules_of(self, source: str) -> str | None:
+        """Return the offset rules of a source's rows; OTHER_READER if they must be read again."""
+        return self.kept_rules.get(source, self.offset_rules)
+
+    def rows_of(self, source: str, is_first: bool) -> Iterator[Row]:
+        """Yield the rows of a source, with paths relative to it.
+
+        Args:
+            is_first: the rows without a source are its rows.
+        """
+        if self.path is None:
+            return
+        mine = pl.col("source") == source
+        for row in _stream(self.path, mine | pl.col("source").is_null() if is_first else mine):
+            yield {**row, "path": path_in_source(row["path"], row["source"])}
 
 
-def write_media_table(rows: Iterable[Row], store: ObjectStore, key: str, offset_rules: str) -> None:
+def path_in_source(path: str, source: str | None) -> str:
+    """Return the path of a medium relative to its source, by the columns of its row."""
+    return path if source is None else path.removeprefix(f"{source}/")
+
+
+def write_media_table(
+    rows: Iterable[Row],
+    store: ObjectStore,
+    key: str,
+    offset_rules: str,
+    kept_rules: Mapping[str, str] | None = None,
+) -> None:
     """Write rows, in their order, as the table under `key` (atomic write).
 
     Args:
         offset_rules: see footage.offset_rules; stored with the table.
+        kept_rules: see StoredMedia.
 
     Raises:
         StoreError: the store cannot be written.
     """
     metadata = {_READER_KEY: READER_VERSION, _OFFSETS_KEY: offset_rules}
+    if kept_rules:
+        metadata[_KEPT_RULES_KEY] = json.dumps(dict(kept_rules), sort_keys=True)
     with temporary_folder("media") as folder, writing_table(store, key) as target:
         parts = list(_write_parts(iter(rows), folder))
         # Write parts first: the streaming sink takes files, not rows.
@@ -75,8 +120,8 @@ def _write_parts(rows: Iterator[Row], folder: Path) -> Iterator[Path]:
 def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
     """Open the table under `key` for the context; empty if there is none.
 
-    A table of another reader version, or a damaged one, counts as empty: it is rebuilt from the
-    footage.
+    The rows of another reader version are read again from the footage; those of sources that are
+    not available stay. A damaged table counts as empty: it is rebuilt from the footage.
     """
     if not store.exists(key):
         yield StoredMedia()
@@ -84,25 +129,31 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
     with store.reading(key) as path:
         try:
             metadata = pl.read_parquet_metadata(path)
-            schema = read_schema(path)
+            table = with_added_columns(scan_parquet(path), MEDIA)
+            schema = table.collect_schema()
         except (DamagedFileError, pl.exceptions.PolarsError, OSError):
             yield StoredMedia()
             return
-        if schema != MEDIA or metadata.get(_READER_KEY) != READER_VERSION:
+        if dict(schema) != dict(MEDIA):
             yield StoredMedia()
+            return
+        cameras = table.select("camera_id").head(1).collect()["camera_id"]
+        camera_id = cameras[0] if len(cameras) else None
+        kept = json.loads(metadata.get(_KEPT_RULES_KEY, "{}"))
+        if metadata.get(_READER_KEY) == READER_VERSION:
+            rules = metadata.get(_OFFSETS_KEY)
+            yield StoredMedia(_stream(path), rules, camera_id, kept, path)
         else:
-            cameras = scan_parquet(path).select("camera_id").head(1).collect()["camera_id"]
-            camera_id = cameras[0] if len(cameras) else None
-            yield StoredMedia(_stream(path), metadata.get(_OFFSETS_KEY), camera_id)
+            yield StoredMedia((), OTHER_READER, camera_id, {}, path)
 
 
-def _stream(path: Path) -> Iterator[Row]:
-    """Yield the rows, reading a row group at a time."""
-    table = scan_parquet(path)
-    start = 0
-    while not (chunk := table.slice(start, CHUNK_ROWS).collect()).is_empty():
-        yield from chunk.iter_rows(named=True)
-        start += CHUNK_ROWS
+def _stream(path: Path, mine: pl.Expr | None = None) -> Iterator[Row]:
+    """Yield the rows, or those for which `mine` is true, reading a row group at a time."""
+    table = with_added_columns(scan_parquet(path), MEDIA).select(MEDIA.names())
+    total = table.select(pl.len()).collect().item()
+    for start in range(0, total, CHUNK_ROWS):
+        chunk = table.slice(start, CHUNK_ROWS).collect()
+        yield from (chunk if mine is None else chunk.filter(mine)).iter_rows(named=True)
 
 
 def expected_media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMedium]:
@@ -118,12 +169,21 @@ def expected_media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMed
             start += chunk.height
 
 
-def known_files(store: ObjectStore) -> set[tuple[str, int, int]]:
-    """Return path, size in bytes and date (ns since 1970 UTC) of each medium of the table."""
+def known_files(store: ObjectStore, source: str | None = None) -> set[tuple[str, int, int]]:
+    """Return path, size in bytes and date (ns since 1970 UTC) of each medium of the table.
+
+    Args:
+        source: the name of one of several sources: its media alone, by the path in it.
+    """
     if not store.exists(MEDIA_TABLE):
         return set()
     with store.reading(MEDIA_TABLE) as path:
-        return set(read_parquet(path, columns=["path", "bytes", "modified_ns"]).iter_rows())
+        if source is None:
+            return set(read_parquet(path, columns=["path", "bytes", "modified_ns"]).iter_rows())
+        rows = _stream(path, pl.col("source") == source)
+        return {
+            (path_in_source(row["path"], source), row["bytes"], row["modified_ns"]) for row in rows
+        }
 
 
 def case_conflicts(store: ObjectStore) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Read the header of a picture (JPEG, PNG, TIFF, WebP), without decoding pixels."""
+"""Read the header of a picture (JPEG, PNG, TIFF, WebP, HEIF, raw), without decoding pixels."""
 
 import io
 import os
@@ -14,6 +14,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+from pillow_heif import HeifImageFile
 
 from odins_ravne_assets.munin.media.capture_time import time_from_exif
 from odins_ravne_assets.munin.media.exif_size import is_excessive
@@ -26,6 +27,7 @@ from odins_ravne_assets.munin.media.probe import (
     clean_name,
     join_remarks,
 )
+from odins_ravne_assets.munin.media.raw_preview import Preview, read_preview
 from resources.errors import MediaError
 
 # Opened by class, not by Image.open, which tries every format, and treats the second picture of
@@ -35,6 +37,7 @@ _READERS: dict[Format, type[ImageFile.ImageFile]] = {
     "png": PngImageFile,
     "tiff": TiffImageFile,
     "webp": WebPImageFile,
+    "heif": HeifImageFile,
 }
 # Pillow's own limit applies to some formats only; `check_size` applies to all.
 Image.MAX_IMAGE_PIXELS = None
@@ -63,6 +66,8 @@ _MAX_HEADER_READS = 500_000
 # Orientations that rotate the picture by 90° (EXIF 2.32, 4.6.5.1.5).
 _ROTATED = {5, 6, 7, 8}
 _MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
+_DATE_TIME_ORIGINAL = 0x9003
+_TIFF_HEADS = (b"II*\0", b"MM\0*")
 _BODY_SERIAL_NUMBER, _CAMERA_SERIAL_NUMBER = 0xA431, 0xC62F
 
 _END_OF_JPEG = b"\xff\xd9"
@@ -79,6 +84,8 @@ def read_picture_header(path: Path, media_format: Format, max_megapixels: float)
     """
     try:
         with path.open("rb") as file:
+            if media_format == "raw":
+                return _read_raw(file, read_preview(path), max_megapixels)
             return _read(file, media_format, max_megapixels)
     except MemoryError:
         raise MediaError(
@@ -96,9 +103,60 @@ def _read(file: IO[bytes], media_format: Format, max_megapixels: float) -> Probe
     check_file_size(os.fstat(file.fileno()).st_size, width * height)
     truncation = _truncation_remark(file, media_format)
     tags, gps, unreadable = _read_exif(picture)
-    # Pillow rotates the size of a TIFF itself.
-    if tags.get(_ORIENTATION) in _ROTATED and media_format != "tiff":
+    # The readers of TIFF and HEIF rotate the size themselves.
+    if tags.get(_ORIENTATION) in _ROTATED and media_format not in {"tiff", "heif"}:
         width, height = height, width
+    return _probe(media_format, (width, height), tags, gps, [truncation, unreadable])
+
+
+def _read_raw(file: IO[bytes], preview: Preview, max_megapixels: float) -> Probe:
+    """Read a raw file: the size of its preview, and its own EXIF or that of the preview."""
+    width, height = preview.width, preview.height
+    check_size(width, height, max_megapixels)
+    if preview.orientation in _ROTATED:
+        width, height = height, width
+    exif, unreadable = _raw_exif(file, preview)
+    tags, gps, damaged = _tags_of(exif)
+    if preview.recorded_at and _DATE_TIME_ORIGINAL not in tags:
+        tags = {**tags, _DATE_TIME_ORIGINAL: f"{preview.recorded_at:%Y:%m:%d %H:%M:%S}"}
+    small = f"a raw file: its preview of {width}x{height} pixels is used"
+    return _probe("raw", (width, height), tags, gps, [small, unreadable, damaged])
+
+
+def _raw_exif(file: IO[bytes], preview: Preview) -> tuple[Image.Exif, str | None]:
+    """Return the EXIF of a raw file: its own if it has the form of a TIFF, else its preview's."""
+    exif = Image.Exif()
+    is_tiff = file.read(len(_TIFF_HEADS[0])) in _TIFF_HEADS
+    file.seek(0)
+    try:
+        if is_tiff:
+            exif.load_from_fp(cast(IO[bytes], _Bounded(file)))
+        else:
+            block = JpegImageFile(io.BytesIO(preview.jpeg)).info.get("exif") or b""
+            if is_excessive(block):
+                return Image.Exif(), "EXIF is too large and ignored"
+            exif.load(block)
+    except _MALFORMED:
+        return Image.Exif(), "EXIF is damaged and ignored"
+    return exif, None
+
+
+def _probe(
+    media_format: Format,
+    size: tuple[int, int],
+    tags: Mapping[int, object],
+    gps: Mapping[int, object],
+    remarks: list[str | None],
+) -> Probe:
+    """Return the header of a picture.
+
+    Args:
+        size: width and height of the upright picture.
+        tags: of IFD0 and the Exif IFD.
+        gps: of the GPS IFD.
+        remarks: on the file, before those on its EXIF.
+    """
+    width, height = size
     recorded, position = time_from_exif(tags), position_from_exif(gps)
     return Probe(
         kind="image",
@@ -113,7 +171,7 @@ def _read(file: IO[bytes], media_format: Format, max_megapixels: float) -> Probe
         camera_make=clean_name(tags.get(_MAKE)),
         camera_model=clean_name(tags.get(_MODEL)),
         camera_serial=clean_name(tags.get(_BODY_SERIAL_NUMBER) or tags.get(_CAMERA_SERIAL_NUMBER)),
-        remark=join_remarks([truncation, unreadable, *recorded.remarks, position.remark]),
+        remark=join_remarks([*remarks, *recorded.remarks, position.remark]),
     )
 
 
@@ -131,6 +189,15 @@ def _read_exif(
                 return {}, {}, "EXIF is too large and ignored"
             exif = Image.Exif()
             exif.load(block)
+    except _MALFORMED:
+        return {}, {}, "EXIF is damaged and ignored"
+    return _tags_of(exif)
+
+
+def _tags_of(
+    exif: Image.Exif,
+) -> tuple[Mapping[int, object], Mapping[int, object], str | None]:
+    try:
         tags = {**exif.get_ifd(ExifTags.IFD.Exif), **exif}
         return tags, dict(exif.get_ifd(ExifTags.IFD.GPSInfo)), None
     except _MALFORMED:

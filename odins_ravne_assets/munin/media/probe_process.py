@@ -18,6 +18,8 @@ from odins_ravne_assets.munin.media.child_process import (
 from odins_ravne_assets.munin.media.media_files import (
     EXPECTED_FORMATS,
     HEAD_BYTES,
+    UNSUPPORTED,
+    UNSUPPORTED_NAMES,
     describe_foreign,
     extension_of,
     kind_of_format,
@@ -45,8 +47,13 @@ def probe_media(path: Path, settings: Stage0) -> Probe:
     head = _read_head(path)
     expected = EXPECTED_FORMATS.get(extension_of(path.name), ())
     found = sniff(head)
+    if found == "tiff" and expected == ("raw",):
+        found = "raw"  # most raw files are TIFFs in form
     if found is None:
         foreign = describe_foreign(head)
+        _, unsupported = UNSUPPORTED.get(extension_of(path.name), (None, None))
+        if foreign in UNSUPPORTED_NAMES or (unsupported and not foreign):
+            raise MediaError(f"is {foreign or unsupported}, which is not read: convert it")
         if foreign or not expected:
             raise MediaError(f"is {foreign or 'of no known format'}, not a picture or a video")
     media_format = found or expected[0]

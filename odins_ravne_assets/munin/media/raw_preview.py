@@ -1,4 +1,4 @@
-"""Read the preview in a camera's raw file (DNG, CR2, CR3, NEF, ARW …): the JPEG that the camera shows.
+"""Read the preview in a camera's raw file (DNG, CR2, CR3, NEF …): the JPEG that the camera shows.
 
 Raw pixels are never developed. LibRaw finds the preview in every layout.
 """
@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import rawpy
-from PIL import ExifTags, Image
+from PIL import ExifTags
 from PIL.JpegImagePlugin import JpegImageFile
 
 from resources.errors import MediaError
 
 # More than any camera writes into one picture; LibRaw reads the file piece by piece.
 MAX_RAW_BYTES = 2**29
-TIFF_HEADS = (b"II*\0", b"MM\0*")
 # `flip` of LibRaw -> EXIF orientation.
 _ORIENTATION_OF_FLIP = {3: 3, 5: 8, 6: 6}
 
@@ -28,7 +27,7 @@ class Preview(NamedTuple):
     width: int  # in pixels, as stored
     height: int
     orientation: int  # EXIF orientation that makes the stored pixels upright
-    states_orientation: bool  # the JPEG has it too: decoders turn it themselves
+    states_orientation: bool  # the JPEG has it too, and decoders apply it
     recorded_at: dt.datetime | None  # by LibRaw, the camera's wall clock
 
 
@@ -58,25 +57,13 @@ def read_preview(path: Path) -> Preview:
     return Preview(jpeg, width, height, int(own or orientation), own is not None, recorded_at)
 
 
-def raw_exif(path: Path, preview: Preview) -> Image.Exif:
-    """Return the EXIF of a raw file: its own if it is a TIFF in form, else that of the preview."""
-    exif = Image.Exif()
-    with path.open("rb") as file:
-        if file.read(4) in TIFF_HEADS:
-            file.seek(0)
-            exif.load_from_fp(file, 0)
-            return exif
-    exif.load(JpegImageFile(io.BytesIO(preview.jpeg)).info.get("exif") or b"")
-    return exif
-
-
 def _wall_clock(timestamp: object) -> dt.datetime | None:
     """Return LibRaw's time: it made a time stamp of the wall clock in this machine's zone."""
     if isinstance(timestamp, dt.datetime):
         return timestamp.replace(tzinfo=None)
     if not isinstance(timestamp, int | float) or timestamp <= 0:
         return None
-    return dt.datetime.fromtimestamp(timestamp)  # noqa: DTZ006
+    return dt.datetime.fromtimestamp(timestamp)
 
 
 def _text(error: Exception) -> str:

@@ -3,7 +3,8 @@
 Conventions
 - A time is the camera's wall clock (`Datetime("ms")`, no zone) with the user's clock corrections.
   Its zone is in `utc_offset_minutes`, which is null if unknown. No time is ever converted to
-  another zone, and a missing time is null.
+  another zone, and a missing time is null. Times are sorted and subtracted as instants: see
+  `munin/tables/instants.py`.
 - A box is x, y, w, h: top left corner and size, as fractions of the upright picture.
 - `content_hash` is the SHA-256 of the file's bytes, in hexadecimal. It identifies a
   medium: a renamed file is the same medium.
@@ -13,7 +14,18 @@ import polars as pl
 
 TIME = pl.Datetime("ms")
 # Columns that journals and tables of earlier versions lack; they are null there.
-ADDED_COLUMNS = frozenset({"edge_strips", "person_confidence"})
+ADDED_COLUMNS = frozenset(
+    {
+        "edge_strips",
+        "person_confidence",
+        "end_utc_offset_minutes",
+        "detection_offsets",
+        "first_detection",
+        "withdraws",
+        "imported_at",
+        "source",
+    }
+)
 ColumnType = pl.DataType | type[pl.DataType]
 
 
@@ -24,7 +36,9 @@ def _schema(columns: dict[str, ColumnType]) -> pl.Schema:
 MEDIA = _schema(
     {
         "camera_id": pl.String,
-        "path": pl.String,  # relative to the camera's footage, forward slashes
+        # Relative to its source, forward slashes. It begins with the name of the source if the
+        # camera has several.
+        "path": pl.String,
         "content_hash": pl.String,  # null if the file could not be read
         "bytes": pl.Int64,
         "modified_ns": pl.Int64,  # the file's date, nanoseconds since 1970 UTC: a cache key
@@ -45,6 +59,16 @@ MEDIA = _schema(
         "fps": pl.Float64,
         "status": pl.String,  # ok | failed | duplicate
         "reason": pl.String,  # of failed and duplicate media; a remark if ok
+        "source": pl.String,  # the name of its source; null if the camera has only one
+    }
+)
+
+# Files of a camera's footage that are not media, one row per kind.
+OTHER_FILES = _schema(
+    {
+        "kind": pl.String,  # "sound file"
+        "files": pl.Int64,
+        "examples": pl.List(pl.String),  # the first paths
     }
 )
 
@@ -227,6 +251,11 @@ CORRECTIONS = _schema(
         "comment": pl.String,
         "reviewed_by": pl.String,
         "reviewed_on": pl.Date,
+        # Of the row of observations.csv that the label is of; null: of a medium or box.
+        "first_detection": pl.String,
+        # True: earlier labels of the medium or box are withdrawn, and this is none.
+        "withdraws": pl.Boolean,
+        "imported_at": pl.Datetime("ms"),  # UTC
     }
 )
 
@@ -245,6 +274,8 @@ SIGHTING = pl.Struct(
 OBSERVATIONS = _schema(
     {
         "observation_id": pl.String,
+        # The detection_id of the first row, by which the observation is found again.
+        "first_detection": pl.String,
         "camera_id": pl.String,
         "category": pl.String,
         "species": pl.String,
@@ -259,7 +290,9 @@ OBSERVATIONS = _schema(
         "count": pl.Int32,
         "start_at": TIME,
         "end_at": TIME,
-        "utc_offset_minutes": pl.Int16,
+        "utc_offset_minutes": pl.Int16,  # of the start
+        # Of the end; null too in results of earlier versions, which have that of the start.
+        "end_utc_offset_minutes": pl.Int16,
         "duration_seconds": pl.Float64,
         "max_confidence": pl.Float32,
         "avg_confidence": pl.Float32,
@@ -268,6 +301,8 @@ OBSERVATIONS = _schema(
         "media_count": pl.Int32,
         "source_video": pl.String,  # path of the first medium, a still or a video
         "detection_timeline": pl.List(SIGHTING),
+        # UTC offset of each row of the timeline; null: all have that of the start.
+        "detection_offsets": pl.List(pl.Int16),
         "vote_share": pl.Float32,  # least share of votes in its sequences; null: no box disagreed
         "relabelled": pl.Int32,  # boxes with another label, or none, before the vote
         "label_source": pl.String,  # machine | reviewer

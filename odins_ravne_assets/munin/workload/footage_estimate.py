@@ -6,6 +6,7 @@ Values in the media table of an earlier run are not read again.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,7 @@ import polars as pl
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.classification.speciesnet_predictions import is_predictions
 from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
-from odins_ravne_assets.munin.media.media_files import is_hidden, kind_by_name
+from odins_ravne_assets.munin.media.media_files import is_medium, kind_by_name
 from odins_ravne_assets.munin.media.probe import Probe
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal, unlabelled_parts
 from resources.batch.work_units import expected_frames
@@ -80,14 +81,20 @@ def count_footage(
     """
     listed = [
         (found.key, kind_by_name(found.key), found.size)
-        for found in footage.list()
-        if kind_by_name(found.key) and not is_hidden(found.key)
+        for found in footage.list("", partial(_on_list_error, footage.url))
+        if is_medium(found.key)
     ]
     media = _with_known_columns(
         pl.DataFrame(listed, schema=LISTED_SCHEMA, orient="row"), output, profile
     )
     counted = _count(_with_lengths(media, footage, probe), profile)
     return replace(counted, crops_left=_crops_left(output, profile)) if output else counted
+
+
+def _on_list_error(url: str, key: str, reason: str) -> None:
+    """Raise for footage that cannot be listed; the run reports what cannot be listed in it."""
+    if key in {"", "."}:
+        raise StoreError(f"{url}: cannot be listed: {reason}")
 
 
 def _crops_left(output: ObjectStore, profile: Profile) -> int:

@@ -88,7 +88,11 @@ def _footage_to_read(
             profile.pipeline.stage0,
             _never,
             known,
-            camera_clocks(profile.pipeline.stage0.clock_corrections, profile.project.deployments),
+            camera_clocks(
+                profile.pipeline.stage0.clock_corrections,
+                profile.project.deployments,
+                profile.project.time_zone,
+            ),
             FootageCounts(),
         )
         return any(listing.has_work for _ in rows)

@@ -13,7 +13,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from resources.aws.errors import error_code
 from resources.errors import StoreError
-from resources.storage.object_store import S3_SCHEME, OnListError, StoredObject, is_internal_file
+from resources.storage.object_store import (
+    S3_SCHEME,
+    OnListError,
+    StoredObject,
+    is_internal_file,
+    unusable_name,
+)
 from resources.storage.s3.errors import (
     ACCESS_DENIED,
     permission_denied,
@@ -87,7 +93,7 @@ class S3Listing:
                 continue
             if entry is None:
                 levels.pop()
-            elif entry.name in {"", ".", ".."}:
+            elif unusable_name(entry.name) is not None:
                 # A folder created in the console is an empty object with the folder's name.
                 key = f"{folder}{entry.name}/"
                 if key != reported and (entry.name or entry.object is None or entry.object.size):
@@ -109,14 +115,14 @@ class S3Listing:
         """
         with translate_s3_errors(self._location.url_of(folder)):
             for entry in self._entries(folder):
-                if entry.object is None and entry.name not in {"", ".", ".."}:
+                if entry.object is None and unusable_name(entry.name) is None:
                     yield entry.name
 
     def files(self, folder: str) -> Iterator[str]:
         """List the names of the objects directly in a folder, in order; see `folders`."""
         with translate_s3_errors(self._location.url_of(folder)):
             for entry in self._entries(folder):
-                if entry.object and entry.name not in {"", ".", ".."}:
+                if entry.object and unusable_name(entry.name) is None:
                     yield entry.name
 
     def exists(self, key: str) -> bool:

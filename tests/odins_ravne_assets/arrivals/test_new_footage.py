@@ -13,6 +13,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from moto.server import ThreadedMotoServer
+from upload_events import eventbridge, sns
 
 from odins_ravne_assets.arrivals.folder_source import FolderUploadSource
 from odins_ravne_assets.arrivals.s3_source import S3UploadSource
@@ -283,6 +284,46 @@ def test_a_table_is_read_again_only_when_the_bucket_has_changed(bucket: Bucket) 
     assert scan.pending == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "quarantined"),
+    [
+        ("north-1//IMG_0002.JPG", ["north-1//"]),
+        ("north-1/a/../IMG_0002.JPG", ["north-1/a/../"]),
+        ("north-1/IMG_0002.JPG/", ["north-1/IMG_0002.JPG/"]),
+        ("north-1/#recycle/IMG_0002.JPG", []),
+    ],
+)
+def test_a_key_that_no_run_takes_is_reported_once_and_starts_nothing(
+    key: str, quarantined: list[str], bucket: Bucket
+) -> None:
+    bucket.put("north-1/IMG_0001.JPG")
+    bucket.run("north-1")
+    bucket.put(key)
+    now, cursor, reported = time.time(), "", []
+    for hour in range(6):
+        for minute in (0, 11):
+            source = bucket.source(with_queue=hour % 2 == 0)
+            scan, cursor = scan_once(source, cursor, now + hour * 25 * HOUR + minute * 60)
+            reported += [each.path for each in scan.quarantined]
+            if hour or minute:  # the event of the first file may request a run
+                assert not scan.run_requests or hour == 0
+    assert reported == quarantined
+
+
+def test_events_through_sns_and_eventbridge_are_read(bucket: Bucket) -> None:
+    now = time.time()
+    for number, wrap in enumerate((sns, lambda event: event)):
+        event = eventbridge()
+        event["detail"]["bucket"]["name"] = bucket.name
+        event["detail"]["object"]["key"] = f"footage/north-{number}/a b+c.jpg"
+        bucket.clients.of("sqs").send_message(
+            QueueUrl=bucket.queue_url, MessageBody=json.dumps(wrap(event))
+        )
+    scan, cursor = scan_once(bucket.source(), already_listed(now), now)
+    assert (scan.new_files, scan.quarantined) == (2, ())
+    assert set(SensorState.read(cursor).cameras.pending) == {"north-0", "north-1"}
+
+
 # A folder of this machine
 
 
@@ -330,6 +371,14 @@ def test_names_as_macos_writes_them_are_found_and_equal_those_of_the_table(folde
     _, cursor = folder.scan_once("", 0)
     scan, _ = folder.scan_once(cursor, 600)
     assert [(request.camera_id, request.files) for request in scan.run_requests] == [("a", 1)]
+
+
+def test_a_name_that_is_not_utf8_is_compared_as_the_table_has_it(folder: Folder) -> None:
+    folder.put("a/\udcff.jpg", b"x", date=1_700_000_000)
+    folder.tables["a"] = {("\\xff.jpg", 1, 1_700_000_000 * 10**9)}
+    _, cursor = folder.scan_once("", 0)
+    scan, _ = folder.scan_once(cursor, 600)
+    assert not scan.run_requests
 
 
 def test_a_half_copied_file_is_not_taken_though_its_date_is_the_originals(folder: Folder) -> None:

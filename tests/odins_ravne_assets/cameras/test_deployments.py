@@ -17,7 +17,7 @@ from resources.errors import UsageError
 from resources.settings.clock_corrections import ClockCorrection
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
-from resources.settings.project import Deployment
+from resources.settings.deployments import Deployment
 
 __all__ = ["s3", "s3_server"]  # pytest finds fixtures by their names
 
@@ -116,7 +116,7 @@ def test_several_cameras_have_all_rows_that_are_theirs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("ridge,99,1,,,,,", "line 2: latitude '99' is not allowed"),
+        ("ridge,99,1,,,,,", "line 2: latitude 99 is not allowed: .* swapped with longitude 1"),
         (
             "ridge,1,1,,,,an hour,",
             r"line 2: clockShift 'an hour' is not allowed: allowed .*±\[D.\]HH:MM",

@@ -14,7 +14,8 @@ from odins_ravne_assets.defs.silent_cameras import (
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
-from resources.settings.project import Deployment, Project
+from resources.settings.deployments import Deployment
+from resources.settings.project import Project
 
 NOW = datetime(2026, 11, 23, 12)
 LATE = datetime(2026, 10, 1)

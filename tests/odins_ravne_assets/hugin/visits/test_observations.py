@@ -365,26 +365,66 @@ def test_times_in_1970_are_times() -> None:
     ]
 
 
-def test_observations_use_the_camera_s_clock_and_their_first_offset() -> None:
-    # Daylight saving time ends: an hour after 02:55 +02:00 it is 02:55 +01:00.
-    before = datetime(2026, 10, 25, 2, 55)
+# Times with UTC offsets
+
+SUMMER, WINTER = 120, 60
+
+
+def local(text: str, offset: int | None = None) -> Row:
+    """A red fox on a still at a time of the camera's clock, "25 02:30", in October 2026."""
+    at = datetime.strptime(f"2026-10-{text}", "%Y-%m-%d %H:%M")
+    return box(at, path=f"{text} {offset}.jpg", utc_offset_minutes=offset)
+
+
+@pytest.mark.parametrize("mode", ["window", "gap"])
+@pytest.mark.parametrize(
+    ("rows", "visits"),
+    [
+        # Summer time ends: 64 minutes lie between 02:30+02:00 and 02:34+01:00.
+        ([local("25 02:30", SUMMER), local("25 02:34", WINTER)], 2),
+        ([local("25 02:55", SUMMER), local("25 02:02", WINTER)], 1),
+        # Summer time begins: three minutes lie between 01:58+01:00 and 03:01+02:00.
+        ([local("25 01:58", WINTER), local("25 03:01", SUMMER)], 1),
+        # The same instant in zones of half an hour and across midnight.
+        ([local("25 00:02", 330), local("24 18:35", 0)], 1),
+        ([local("25 12:00", -480), local("25 22:00", SUMMER)], 1),
+        # With one offset, or none, wall clocks are compared.
+        ([local("25 02:30", SUMMER), local("25 02:34", SUMMER)], 1),
+        ([local("25 02:30"), local("25 02:34")], 1),
+        # One without an offset has that of the row before it, the first ones that of the row after.
+        ([local("25 02:30", SUMMER), local("25 02:34")], 1),
+        ([local("25 02:30"), local("25 02:34", WINTER), local("26 12:00", SUMMER)], 2),
+        ([local("25 01:58", WINTER), local("25 02:01"), local("25 03:02", SUMMER)], 1),
+    ],
+)
+def test_times_are_compared_as_instants(rows: list[Row], visits: int, mode: Any) -> None:
+    found = observations(rows, Stage3(mode=mode, burst_gap=0))
+    assert len(found) == visits
+
+
+def test_each_end_of_a_visit_has_its_own_offset() -> None:
+    rows = [local("25 02:57", SUMMER), local("25 02:01", WINTER), local("25 02:05", WINTER)]
+    (visit,) = observations(rows)
+    assert (visit["start_at"].minute, visit["utc_offset_minutes"]) == (57, SUMMER)
+    assert (visit["end_at"].minute, visit["end_utc_offset_minutes"]) == (5, WINTER)
+    assert visit["duration_seconds"] == 8 * 60
+    assert visit["detection_offsets"] == [SUMMER, WINTER, WINTER]
+
+
+def test_visits_are_ordered_by_instant() -> None:
+    rows = [local("25 02:05", WINTER), local("25 02:30", SUMMER)]
+    assert [visit["utc_offset_minutes"] for visit in observations(rows)] == [SUMMER, WINTER]
+
+
+def test_sequences_are_split_by_instants() -> None:
     rows = [
-        box(before, path="1.jpg", utc_offset_minutes=120),
-        box(before + 2 * MINUTE, path="2.jpg", utc_offset_minutes=60),
-        box(before + 20 * MINUTE, path="3.jpg", utc_offset_minutes=60),
+        local("25 01:59", WINTER),
+        local("25 03:00", SUMMER) | {"label": "grey wolf", "auto_ok": False, "confidence": 0.1},
     ]
-    assert [
-        (
-            observation["start_at"],
-            observation["end_at"],
-            observation["utc_offset_minutes"],
-            observation["duration_seconds"],
-        )
-        for observation in observations(rows)
-    ] == [
-        (before, before + 2 * MINUTE, 120, 120.0),
-        (before + 20 * MINUTE, before + 20 * MINUTE, 60, 0.0),
-    ]
+    found = identify(table(rows), TAXONOMY, 0.65)
+    voted = vote_by_sequence(found, TAXONOMY, Stage3(burst_gap=90))
+    assert voted.rows["sequence"].n_unique() == 1
+    assert voted.rows["relabelled"].to_list() == [False, True]
 
 
 # Columns
@@ -479,7 +519,7 @@ CONFIDENCES = st.sampled_from([0.3, 0.5, 0.6, 0.8, 0.9])
 
 
 @st.composite
-def footage_rows(draw: st.DrawFn) -> list[Row]:
+def footage_rows(draw: st.DrawFn, offsets: tuple[int | None, ...] = (None, 0, 15)) -> list[Row]:
     rows = []
     for number in range(draw(st.integers(0, 10))):
         at = draw(st.none() | TIMES)
@@ -488,10 +528,10 @@ def footage_rows(draw: st.DrawFn) -> list[Row]:
             "camera_id": draw(st.sampled_from(["camera7", "camera10", "ö"])),
             "path": f"{draw(st.sampled_from('ab'))}{number}",
             "kind": kind,
-            "utc_offset_minutes": draw(st.sampled_from([None, 60, 120])),
+            "utc_offset_minutes": draw(st.sampled_from(offsets)),
         }
-        offsets = st.sampled_from([0, 1, 2000, 4999, 5000, 600_000])
-        frame_offsets = draw(st.lists(offsets, min_size=1, max_size=3, unique=True).map(sorted))
+        frame_times = st.sampled_from([0, 1, 2000, 4999, 5000, 600_000])
+        frame_offsets = draw(st.lists(frame_times, min_size=1, max_size=3, unique=True).map(sorted))
         for frame, offset in enumerate(frame_offsets if kind == "video" else [0]):
             for index in range(draw(st.integers(1, 3))):
                 rows.append(
@@ -522,7 +562,7 @@ SETTINGS = st.builds(
 def reference_observations(rows: list[Row], settings: Stage3) -> tuple[list[Row], int]:
     """The rule, row by row: observations, and the number of those that were too short."""
     groups: dict[Any, list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in with_reference_instants(rows):
         identified_row = dict(row)
         if row["category"] == "person":
             identified_row |= {"species": "person", "scientific_name": "Homo sapiens"}
@@ -548,18 +588,41 @@ def reference_observations(rows: list[Row], settings: Stage3) -> tuple[list[Row]
     retained.sort(
         key=lambda observation: (
             observation["camera_id"],
-            observation["start_at"] or datetime.max,
+            observation["instant"] or datetime.max,
             observation["species"],
             observation["source_video"],
         )
     )
+    for observation in retained:
+        del observation["instant"]
     return retained, len(found) - len(retained)
+
+
+def with_reference_instants(rows: list[Row]) -> list[Row]:
+    """Rows with `instant`: wall clock minus offset, or that of the row before, else after it."""
+    dated = sorted(
+        (row for row in rows if row["captured_at"]),
+        key=lambda row: (row["captured_at"], row["utc_offset_minutes"] or 0),
+    )
+    known: dict[str, int] = {}
+    first: dict[str, int] = {}
+    for row in dated:
+        if row["utc_offset_minutes"] is not None:
+            first.setdefault(row["camera_id"], row["utc_offset_minutes"])
+    instants = {}
+    for row in dated:
+        camera = row["camera_id"]
+        if row["utc_offset_minutes"] is not None:
+            known[camera] = row["utc_offset_minutes"]
+        offset = known.get(camera, first.get(camera, 0))
+        instants[row["detection_id"]] = row["captured_at"] - offset * MINUTE
+    return [row | {"instant": instants.get(row["detection_id"])} for row in rows]
 
 
 def reference_split(group: list[Row], settings: Stage3) -> list[list[Row]]:
     group.sort(
         key=lambda row: (
-            row["captured_at"] or NOON,
+            row["instant"] or NOON,
             row["path"],
             row["frame_number"],
             row["box_number"],
@@ -568,13 +631,13 @@ def reference_split(group: list[Row], settings: Stage3) -> list[list[Row]]:
     window = settings.compression_window * MINUTE
     parts: list[list[Row]] = []
     for row in group:
-        at = row["captured_at"]
+        at = row["instant"]
         if parts and at is None:
             joins = True
         elif parts and settings.mode == "window":
-            joins = at - parts[-1][0]["captured_at"] <= window
+            joins = at - parts[-1][0]["instant"] <= window
         elif parts:
-            joins = at - parts[-1][-1]["captured_at"] < window
+            joins = at - parts[-1][-1]["instant"] < window
         else:
             joins = False
         if joins:
@@ -591,7 +654,11 @@ def reference_observation(rows: list[Row], settings: Stage3) -> Row:
         offsets = [row["time_offset_ms"] for row in rows]
         duration = (max(offsets) - min(offsets)) / 1000
     else:
-        duration = (last["captured_at"] - first["captured_at"]).total_seconds()
+        duration = (last["instant"] - first["instant"]).total_seconds()
+    offsets_before: list[int | None] = [first["utc_offset_minutes"]]
+    for row in rows[1:]:
+        own = row["utc_offset_minutes"]
+        offsets_before.append(offsets_before[-1] if own is None else own)
     timeline = ("path", "frame_number", "box_number", "captured_at", "time_offset_ms")
     frames = Counter((row["path"], row["frame_number"]) for row in rows)
     return {
@@ -601,7 +668,10 @@ def reference_observation(rows: list[Row], settings: Stage3) -> Row:
         "scientific_name": first["scientific_name"],
         "start_at": first["captured_at"],
         "end_at": last["captured_at"],
+        "instant": first["instant"],  # for the order
         "utc_offset_minutes": first["utc_offset_minutes"],
+        "end_utc_offset_minutes": offsets_before[-1],
+        "detection_offsets": offsets_before if len({*offsets_before} - {None}) > 1 else None,
         "duration_seconds": duration,
         "max_confidence": pytest.approx(max(confidences)),
         "avg_confidence": pytest.approx(sum(confidences) / len(confidences)),
@@ -632,7 +702,7 @@ def reference_observation(rows: list[Row], settings: Stage3) -> Row:
 @given(footage_rows(), SETTINGS)
 def test_observations_equal_the_reference(rows: list[Row], settings: Stage3) -> None:
     result = compressed(rows, settings)
-    found = result.observations.drop("observation_id").to_dicts()
+    found = result.observations.drop("observation_id", "first_detection").to_dicts()
     expected, too_short = reference_observations(rows, settings)
     assert found == expected
     assert result.observations_too_short == too_short
@@ -668,7 +738,7 @@ def test_the_order_of_the_rows_does_not_matter(
 
 
 @NO_DEADLINE
-@given(footage_rows(), SETTINGS, TIMES)
+@given(footage_rows(offsets=(None, 60)), SETTINGS, TIMES)
 def test_later_rows_do_not_change_observations_that_have_ended(
     rows: list[Row], settings: Stage3, now: datetime
 ) -> None:

@@ -30,9 +30,10 @@ from odins_ravne_assets.munin.detection.decode_pool import (
     MediumStarted,
     MediumUnavailable,
 )
-from odins_ravne_assets.munin.detection.decode_process import MAX_PIXELS, decode_still, decode_video
+from odins_ravne_assets.munin.detection.decode_process import decode_video
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import MotionDetector, MotionGate
+from odins_ravne_assets.munin.detection.still_decoding import MAX_PIXELS, decode_still
 from odins_ravne_assets.munin.media.media_files import EXPECTED_FORMATS, kind_of_format
 from resources.errors import MediaError
 from resources.storage.local_store import LocalStore
@@ -120,16 +121,16 @@ def test_a_large_still_is_decoded_at_reduced_scale_but_not_below_the_networks(
     tmp_path: Path,
 ) -> None:
     write_still(tmp_path / "large.jpg", size=(4000, 3000))
-    height, width = decode_still(tmp_path / "large.jpg", 4000, 3000, 640).shape[:2]
+    height, width = decode_still(tmp_path / "large.jpg", "jpeg", 4000, 3000, 640).shape[:2]
     assert (height, width) == (1500, 2000)
-    assert decode_still(tmp_path / "large.jpg", 4000, 3000, 1280).shape[0] > 1280
+    assert decode_still(tmp_path / "large.jpg", "jpeg", 4000, 3000, 1280).shape[0] > 1280
     write_still(tmp_path / "small.jpg", size=(800, 600))
-    assert decode_still(tmp_path / "small.jpg", 800, 600, 640).shape[:2] == (600, 800)
+    assert decode_still(tmp_path / "small.jpg", "jpeg", 800, 600, 640).shape[:2] == (600, 800)
 
 
 def test_no_picture_is_larger_than_the_arena_allows(tmp_path: Path) -> None:
     write_still(tmp_path / "wide.jpg", size=(6000, 900))
-    picture = decode_still(tmp_path / "wide.jpg", 6000, 900, 640)
+    picture = decode_still(tmp_path / "wide.jpg", "jpeg", 6000, 900, 640)
     assert picture.shape[0] * picture.shape[1] <= MAX_PIXELS
 
 
@@ -138,7 +139,7 @@ def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "whole.jpg"), noise)
     data = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
-    picture = decode_still(tmp_path / "cut.jpg", 640, 480, 640)
+    picture = decode_still(tmp_path / "cut.jpg", "jpeg", 640, 480, 640)
     assert picture.shape == (480, 640, 3)
     assert np.ptp(picture[:100]) > 100 > np.ptp(picture[-50:])
 

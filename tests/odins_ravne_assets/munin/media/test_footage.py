@@ -243,15 +243,17 @@ def test_an_empty_card_gives_an_empty_table(card: Card) -> None:
 
 def test_other_files_are_counted_and_system_files_are_ignored(card: Card, put: Any) -> None:
     put("IMG_0001.JPG")
-    for name in ("notes.txt", "a.TXT", "README", "x.heic", "DCIM/settings.dat"):
+    for name in ("notes.txt", "a.TXT", "README", "x.wav", "DCIM/settings.dat"):
         (card.footage.root / name).parent.mkdir(exist_ok=True)
         (card.footage.root / name).write_bytes(b"x")
-    hidden = ["._IMG_0001.JPG", "Thumbs.db", ".Trashes/1.jpg", "@eaDir/1.jpg", "$RECYCLE.BIN/1.jpg"]
+    hidden = ["._IMG_0001.JPG", "Thumbs.db", ".Trashes/1.jpg", "@eaDir/1.jpg"]
+    hidden += ["DCIM/#recycle/1.jpg", "DCIM/#recycle/north/2.jpg", "FOUND.001/1.jpg"]
     for name in hidden:
-        (card.footage.root / name).parent.mkdir(exist_ok=True)
+        (card.footage.root / name).parent.mkdir(exist_ok=True, parents=True)
         (card.footage.root / name).write_bytes(b"x")
     assert list(card.refresh()) == ["IMG_0001.JPG"]
-    assert card.counts.ignored == {".txt": 2, "": 1, ".heic": 1, ".dat": 1}
+    kinds = {kind: group.files for kind, group in card.counts.other_files.groups.items()}
+    assert kinds == {"document": 2, "other file": 1, "sound file": 1, "program or setting": 1}
 
 
 def test_counts_are_reported_after_each_row(card: Card, put: Any) -> None:
@@ -340,7 +342,7 @@ def test_what_is_named_like_a_medium_but_is_no_file_becomes_a_row(card: Card, pu
         "z.mp4": "is a named pipe",
     }
     assert list(rows) == ["a/0.jpg", "a/1.jpg", "a/2.jpg", "z.mp4"]
-    assert card.counts.ignored == {".txt": 1}
+    assert card.counts.other_files.groups["document"].examples == ["b.txt"]
 
 
 def test_a_picture_with_a_sparse_tail_is_refused_unread(card: Card, put: Any) -> None:
@@ -747,7 +749,7 @@ def test_the_labelled_footage_as_one_camera(footage: Path, card: Card) -> None:
     card.footage = CountingStore(footage)
     rows = card.refresh()
     assert card.counts.media == 74
-    assert card.counts.ignored[""] == 1  # a licence
+    assert card.counts.other_files.groups["other file"].files == 1  # a licence
     failed = {path: row["reason"] for path, row in rows.items() if row["status"] == "failed"}
     assert failed == {
         "animl/Southwest/error_img.JPG": "file is empty",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from resources.settings.csv_models import parse_csv
-from resources.settings.project import Deployment
+from resources.settings.deployments import TABLE_COLUMNS, Deployment
+from resources.settings.table_models import parse_rows
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,6 @@ def test_a_number_that_is_too_large_is_one_short_line(column: str, value: str) -
     row = {"cameraID": "ridge", "latitude": "1", "longitude": "1", column: value}
     data = f"{','.join(row)}\n{','.join(row.values())}\n".encode()
     with pytest.raises(ValueError, match=f"^deployments.csv, line 2: {column} ") as refused:
-        parse_csv(Deployment, data, "deployments.csv")
+        parse_rows(Deployment, data, "deployments.csv", TABLE_COLUMNS)
     assert len(str(refused.value)) < 400
     assert "\n" not in str(refused.value)

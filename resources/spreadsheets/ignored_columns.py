@@ -1,0 +1,39 @@
+"""The warning about columns of a table that are not used."""
+
+import difflib
+import logging
+from collections.abc import Collection
+from functools import cache
+
+from resources.printable import printable
+from resources.spreadsheets.tables import Table
+
+MAX_NAMED = 10  # columns in a warning
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_ignored_columns(table: Table, known: Collection[str]) -> None:
+    """Log a warning that names the columns that are not known; once for a file and process.
+
+    One whose name is close to a known column that the table lacks is shown with it.
+    """
+    if ignored := table.unknown(known):
+        free = [name for name in known if name not in table.columns]
+        shown = [_with_hint(name, free) for name in ignored[:MAX_NAMED]]
+        more = len(ignored) - len(shown)
+        shown += [f"{more} more"] * bool(more)
+        what = "column is" if len(ignored) == 1 else "columns are"
+        _warn_once(f"{table.name}: {what} not known and ignored: {', '.join(shown)}")
+
+
+def _with_hint(name: str, free: Collection[str]) -> str:
+    exact = {each.casefold(): each for each in free}
+    close = difflib.get_close_matches(name.casefold(), exact, n=1, cutoff=0.75)
+    shown = name if len(name) <= 60 else f"{name[:60]}…"
+    return f"{shown} (did you mean {exact[close[0]]}?)" if close else shown
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(printable(message))
