@@ -33,18 +33,18 @@ def write_dng(
         preview: False: the first picture of the file is the sensor's.
     """
     out = bytearray(b"II*\0\0\0\0\0")
-    sensor = _put(out, np.full((16, 32), 1000, "<u2").tobytes())
+    sensor = _put(out, np.full((48, 64), 1000, "<u2").tobytes())
     raw: list[Entry] = [
         (254, _LONG, [0]),  # the full picture
-        (256, _LONG, [32]),
-        (257, _LONG, [16]),
+        (256, _LONG, [64]),
+        (257, _LONG, [48]),
         (258, _SHORT, [16]),  # bits
         (259, _SHORT, [1]),  # not compressed
         (262, _SHORT, [32803]),  # colour filter array
         (273, _LONG, [sensor]),
         (277, _SHORT, [1]),
-        (278, _LONG, [16]),
-        (279, _LONG, [1024]),
+        (278, _LONG, [48]),
+        (279, _LONG, [6144]),
         (33421, _SHORT, [2, 2]),
         (33422, _BYTE, [0, 1, 1, 2]),
         (50717, _LONG, [4095]),

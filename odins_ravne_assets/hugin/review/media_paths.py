@@ -21,9 +21,9 @@ class Place:
 
     Attributes:
         path: of a medium of this camera, as in its tables.
-        names_camera: the row names the camera, not only a path that this camera has.
-        other: the name of the other camera that the row is of.
-        missing: the path that this camera does not have, nor, as far as known, another.
+        names_camera: the row names this camera, and not only a path that it has.
+        other: the other known camera that the row is of.
+        missing: the path, if this camera does not have it.
     """
 
     path: str | None = None
@@ -60,13 +60,14 @@ class MediaPaths:
         self._camera = camera
         self._others = tuple(others)
         self._media = {_composed(path): path for path in media}
+        self._paths = frozenset(self._media.values())
         self._other_of: dict[str, str | None] = {}
 
     def place(self, cells: Mapping[str, str]) -> Place:
         """Find the medium of a row with `path`, or with RelativePath and File of Timelapse."""
         root = cells.get(ROOT, "")
         given = cells.get(PATH) or f"{cells.get(FOLDER, '')}/{cells.get(FILE, '')}"
-        if given in self._media.values() and PATH in cells:
+        if PATH in cells and given in self._paths:  # also with a backslash in a name
             return Place(given)
         path = _composed(given.replace("\\", "/")).removeprefix("./").strip("/")
         folders = path.split("/")[:-1]

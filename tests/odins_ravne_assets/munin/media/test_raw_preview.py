@@ -69,7 +69,7 @@ def test_without_a_preview_it_says_so(tmp_path: Path) -> None:
 def test_a_truncated_raw_file_fails_with_a_reason(kept: int, tmp_path: Path) -> None:
     path = write_dng(tmp_path / "a.dng")
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(MediaError, match="raw file|RAW"):
+    with pytest.raises(MediaError, match=r"raw file|RAW"):
         probe_media(path, Stage0())
 
 

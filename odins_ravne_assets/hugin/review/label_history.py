@@ -1,0 +1,130 @@
+"""What reviewers have said before: which labels of a file are new, changed, or known.
+
+A label that its reviewer imports again is known, whatever others have said since: it keeps its
+date. So is a label that is in effect already. An explicit later date confirms a label anew.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+Row = dict[str, Any]
+# Category, species and count of each label; of a medium there may be several.
+Words = frozenset[tuple[str | None, str | None, int | None]]
+
+WITHDRAWN: Words = frozenset()
+
+
+@dataclass(frozen=True)
+class Said:
+    """Labels of one medium or box, with their author and date; no words: they are withdrawn."""
+
+    words: Words
+    by: str
+    on: date
+
+    @property
+    def name(self) -> str:
+        """The labels as a person writes them."""
+        return ", ".join(sorted(species or "nothing" for _, species, _ in self.words))
+
+
+def words_of(rows: Iterable[Row]) -> Words:
+    """Return the labels of corrections."""
+    return frozenset(
+        (row["category"], row["species"], row["count"]) for row in rows if not row["withdraws"]
+    )
+
+
+class LabelHistory:
+    """The stored corrections of a camera, for the media that a file is about.
+
+    Args:
+        corrections: the result of `read_all_corrections`.
+        contents: content hashes of the media.
+        firsts: first detections of the observations.
+    """
+
+    def __init__(
+        self, corrections: pl.DataFrame, contents: Iterable[str], firsts: Iterable[str]
+    ) -> None:
+        about = pl.col("content_hash").is_in(list(contents)) | pl.col("first_detection").is_in(
+            list(firsts)
+        )
+        self._of_content: dict[str, list[Row]] = defaultdict(list)
+        self._of_first: dict[str, list[Row]] = defaultdict(list)
+        for row in corrections.filter(about.fill_null(False)).iter_rows(named=True):
+            self._of_content[row["content_hash"]].append(row)
+            if row["first_detection"] is not None:
+                self._of_first[row["first_detection"]].append(row)
+
+    def of_observation(self, first: str, by: str) -> Said | None:
+        """Return what a reviewer said last about an observation, as such."""
+        return _last(row for row in self._of_first[first] if row["reviewed_by"] == by)
+
+    def of_medium(self, content: str, by: str) -> Said | None:
+        """Return what a reviewer said last about a medium as a whole."""
+        whole = (row for row in self._of_content[content] if _is_whole(row))
+        return _last(row for row in whole if row["reviewed_by"] == by)
+
+    def of_box(self, box: Row, by: str) -> Said | None:
+        """Return what a reviewer said last about a box of a medium, as such."""
+        rows = self._of_content[box["content_hash"]]
+        return _last(
+            row
+            for row in rows
+            if row["first_detection"] is None and _same_box(row, box) and row["reviewed_by"] == by
+        )
+
+    def in_effect(self, target: Row) -> Said | None:
+        """Return the labels that a medium or box has now.
+
+        Args:
+            target: a row of `tables.CORRECTIONS`, which need not have a label.
+        """
+        rows = self._of_content[target["content_hash"]]
+        if target["x"] is not None:
+            rows = [row for row in rows if row["x"] is None or _same_box(row, target)]
+            rows = _preferring_boxes(rows)
+        said = _last(rows)
+        return said if said and said.words else None
+
+    def first_detection_of(self, box: Row) -> str | None:
+        """Return the observation, by its first detection, under which a box was labelled last."""
+        named = [
+            row["first_detection"]
+            for row in self._of_content[box["content_hash"]]
+            if row["first_detection"] is not None and _same_box(row, box)
+        ]
+        return named[-1] if named else None
+
+    def boxes_of(self, first: str) -> list[Row]:
+        """Return the corrections of boxes that were labelled as an observation."""
+        return [row for row in self._of_first[first] if row["x"] is not None]
+
+
+def _last(rows: Iterable[Row]) -> Said | None:
+    """The labels of the last file."""
+    found = list(rows)
+    if not found:
+        return None
+    latest = [row for row in found if row["handed_in"] == found[-1]["handed_in"]]
+    return Said(words_of(latest), latest[-1]["reviewed_by"], latest[-1]["reviewed_on"])
+
+
+def _preferring_boxes(rows: list[Row]) -> list[Row]:
+    """The labels of the last file, those of the box if it has some."""
+    latest = [row for row in rows if row["handed_in"] == rows[-1]["handed_in"]]
+    return [row for row in latest if row["x"] is not None] or latest
+
+
+def _is_whole(row: Row) -> bool:
+    return row["x"] is None and row["instead_of"] is None
+
+
+def _same_box(row: Row, box: Row) -> bool:
+    return all(row[name] == box[name] for name in ("frame_number", *"xywh"))
