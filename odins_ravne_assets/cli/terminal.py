@@ -318,19 +318,40 @@ def print_unused_media(camera_id: str, stage3: Path) -> None:
         stage3: the folder `stage3` of the camera's results.
     """
     report = read_json_object(LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals")
+    for line in unused_media_lines(report):
+        err.print(f"{escape(camera_id)}: {escape(line)}", soft_wrap=True)
+
+
+def unused_media_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line each on media that failed, on truncated ones, and on files that are no media.
+
+    Args:
+        report: the content of a camera's `stage3/report.json`.
+    """
     totals, reasons = report["totals"], list(report.get("failed_by_reason", {}))
-    if not totals["failed"]:
-        return
-    why = (
-        f": {reasons[0]}"
-        if len(reasons) == 1
-        else f"; the reasons are in {REPORT_JSON}, failed_by_reason"
-    )
-    err.print(
-        f"{escape(camera_id)}: {totals['failed']} of {totals['media']} media could not be used"
-        f"{escape(why)}",
-        soft_wrap=True,
-    )
+    if totals["failed"]:
+        why = (
+            f": {reasons[0]}"
+            if len(reasons) == 1
+            else f"; the reasons are in {REPORT_JSON}, failed_by_reason"
+        )
+        names = _named(report.get("failed_examples", []), totals["failed"])
+        yield f"{totals['failed']} of {totals['media']} media could not be used{why}{names}"
+    if cut := totals.get("truncated", 0):
+        names = _named(report.get("truncated_examples", []), cut)
+        yield f"{cut} of {totals['media']} media are truncated, and used as far as they go{names}"
+    if others := report.get("other_files"):
+        kinds = ", ".join(f"{row['files']:,} {row['kind']}" for row in others)
+        examples = [path for row in others for path in row["examples"]]
+        count = sum(row["files"] for row in others)
+        yield f"files that are no pictures or videos: {kinds}{_named(examples, count)}"
+
+
+def _named(paths: Sequence[str], count: int) -> str:
+    """Return the first paths in brackets, with an ellipsis if there are more."""
+    shown = [printable(path) for path in paths[:MAX_NAMED]]
+    more = ", …" if shown and count > len(shown) else ""
+    return f" ({', '.join(shown)}{more})" if shown else ""
 
 
 def print_visits(stage3_folders: Sequence[Path]) -> None:

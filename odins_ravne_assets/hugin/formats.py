@@ -37,6 +37,24 @@ def end_time(fraction: str = "%.3f") -> pl.Expr:
     return iso_time("end_at", offset, fraction)
 
 
+def zone_offset_at(time: str, zone: str) -> pl.Expr:
+    """Return the UTC offset in minutes (Int16) of local times in a named time zone.
+
+    Of a time that occurs twice it is the first one's; of one that is skipped, that before the
+    change, as `resources.settings.time_zones.zone_offset` has it.
+    """
+    local = pl.col(time)
+    offsets = [
+        _offset_in(each.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null"))
+        for each in (local, local.dt.offset_by("-1h"))
+    ]
+    return pl.coalesce(offsets).cast(pl.Int16)
+
+
+def _offset_in(moment: pl.Expr) -> pl.Expr:
+    return (moment.dt.base_utc_offset() + moment.dt.dst_offset()).dt.total_minutes()
+
+
 def seconds(milliseconds: str) -> pl.Expr:
     """Return a column of whole milliseconds in seconds.
 

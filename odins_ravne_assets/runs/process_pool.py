@@ -6,6 +6,7 @@ two           kills the processes; finished work is saved all the same
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.runs.event_stream import EVENTS_VARIABLE
 from resources.settings.loader import OVERRIDES_VARIABLE
+from resources.storage.temporary_folder import process_folder
 
 EXIT_INTERRUPTED = 130
 
@@ -115,7 +117,10 @@ class CameraRunPool:
             "tags": dict(self.tags),
         }
         ours, theirs = os.pipe()
-        handle, name = tempfile.mkstemp(prefix=f"munin-{run.camera.camera_id}-", suffix=".log")
+        # In a folder that the next command removes if this one is killed.
+        handle, name = tempfile.mkstemp(
+            prefix=f"{run.camera.camera_id}-", suffix=".log", dir=process_folder("runs")
+        )
         run.log = Path(name)
         try:
             popen = subprocess.Popen(
@@ -178,7 +183,8 @@ class CameraRunPool:
             run.error = f"the run {how}; run again to continue"
         if run.log and (run.expected or run.status != "FAILURE"):
             run.log.unlink(missing_ok=True)
-        elif run.error:
+        elif run.error and run.log:
+            run.log = _kept(run.log)
             run.error += f" (log: {run.log})"
         self.listener.on_end(run)
 
@@ -200,3 +206,10 @@ class CameraRunPool:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _kept(log: Path) -> Path:
+    """Move the log of a failed run to TMPDIR, where it stays."""
+    kept = Path(tempfile.gettempdir(), f"munin-{log.name}")
+    shutil.move(log, kept)
+    return kept

@@ -51,9 +51,7 @@ def run_footage(context: StepContext) -> StageResult:
     _warn_of_case_conflicts(context)
     _warn_of_hidden_media(context, counts)
     _name_other_files(context, counts)
-    deployment = deployment_metadata(
-        project.deployments, datetime.now(), context.profile.privacy
-    )
+    deployment = deployment_metadata(project.deployments, datetime.now(), context.profile.privacy)
     return StageResult(
         footage_metadata(context.output, counts, context.footage.url, deployment),
         [checks.times_present(context.output)],

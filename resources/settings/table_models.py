@@ -110,17 +110,16 @@ def _valid(model: type[Model], table: Table, row: Row, columns: Collection[str])
         raise ValueError(f"{where}: {_describe(first)}") from None
 
 
-def _value(
-    model: type[BaseModel], column: str, text: str, decimal_comma: bool, where: str
-) -> str | float | int:
-    """The value of a cell for its field: a number as a spreadsheet writes it, or the text."""
+def _value(model: type[BaseModel], column: str, text: str, decimal_comma: bool, where: str) -> str:
+    """The text of a cell for its field; of a number as Python writes it, not a spreadsheet."""
     field = model.model_fields.get(column)
     kinds = {field.annotation, *get_args(field.annotation)} if field else set()
     try:
         if float in kinds:
-            return parse_number(text, decimal_comma=decimal_comma)
+            parse_number(text, decimal_comma=decimal_comma)
+            return text.replace(",", ".").replace("−", "-")
         if int in kinds:
-            return parse_count(text)
+            return str(parse_count(text))
     except ValueError as error:
         raise ValueError(f"{where}: {column} {shortened(text)} is not allowed: {error}") from None
     return text

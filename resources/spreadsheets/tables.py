@@ -125,7 +125,7 @@ def _table(
         ((line, cells) for line, cells in records if any(map(str.strip, cells))), (1, [])
     )
     if not header:
-        raise UsageError(f"{name}: is empty; its first line must name the columns")
+        raise UsageError(f"{name}: has no rows; its first line must name the columns")
     if len(header) > MAX_COLUMNS:
         raise UsageError(f"{name}, line {line}: has more than {MAX_COLUMNS} columns")
     names = _in_known_case([unmark(text.strip()) for text in header], {*required, *known})

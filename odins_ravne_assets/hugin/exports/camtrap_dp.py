@@ -19,7 +19,7 @@ Source of the format: https://camtrap-dp.tdwg.org (data, metadata, and the table
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -29,14 +29,16 @@ from odins_ravne_assets.hugin.exports.deployments import (
     NotExportableError,
     assign_deployments,
     deployment_periods,
+    deployments_table,
+    listed_periods,
 )
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables
-from odins_ravne_assets.hugin.formats import iso_time, write_printable_csv
+from odins_ravne_assets.hugin.formats import iso_time, write_printable_csv, zone_offset_at
 from odins_ravne_assets.hugin.privacy.places import Places
 from odins_ravne_assets.hugin.visits.report_json import encode_json
 from odins_ravne_assets.munin.media.capture_time import parse_offset
 from odins_ravne_assets.munin.tables.instants import instant
-from resources.settings.deployments import DEPLOYMENT_COLUMNS, DEPLOYMENT_REMARKS
+from resources.settings.deployments import DEPLOYMENT_COLUMNS
 from resources.settings.project import Project
 
 # All columns of the standard's table schemas, in order.
@@ -102,10 +104,16 @@ BBOX_COLUMNS = {"bboxX": "x", "bboxY": "y", "bboxWidth": "w", "bboxHeight": "h"}
 
 
 class ExcludedCounts(NamedTuple):
-    """Numbers of media and observations left out: without a time, or outside of all deployments."""
+    """Numbers of rows that are left out.
+
+    Attributes:
+        media, observations: without a time, or outside of all deployments.
+        deployments: without media, and without a start or an end.
+    """
 
     media: int
     observations: int
+    deployments: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,25 +127,28 @@ class _Camera:
 
 
 def write_camtrap_dp(
-    cameras: Iterable[ExportTables], folder: Path, project: Project, places: Places
+    cameras: Iterable[ExportTables],
+    folder: Path,
+    project: Project,
+    places: Places,
+    silent: Iterable[str] = (),
 ) -> ExcludedCounts:
     """Write a package of one or more cameras into a folder.
 
     Args:
         places: the result of `covered_cameras` for these cameras.
+        silent: ids of cameras without results, whose deployments are in the package.
 
     Raises:
         NotExportableError: a camera has no coordinates or no UTC offset, or none has times.
     """
-    all_parts = [_camera(tables, project, places) for tables in cameras]
-    parts = [part for part in all_parts if not part.media.is_empty()]
-    if not parts:
+    parts = [_camera(tables, project, places) for tables in cameras]
+    if all(part.media.is_empty() for part in parts):
         raise NotExportableError(
-            f"camera {all_parts[0].tables.camera_id}: no media with a time within its deployments; "
+            f"camera {parts[0].tables.camera_id}: no media with a time within its deployments; "
             "check the times in tables/media.parquet and project.deployments"
         )
-    deployments = pl.concat(_deployments(part) for part in parts)
-    _check_unique_ids(deployments)
+    deployments, left_out = _deployments(parts, project, places, silent)
     write_printable_csv(
         _with_all_columns(deployments.lazy(), DEPLOYMENT_COLUMNS), folder / "deployments.csv"
     )
@@ -149,9 +160,21 @@ def write_camtrap_dp(
     package["created"] = f"{max(part.tables.labelled_at for part in parts):%Y-%m-%dT%H:%M:%SZ}"
     (folder / "datapackage.json").write_bytes(encode_json(package))
     return ExcludedCounts(
-        sum(_readable_media(part.tables).height - part.media.height for part in all_parts),
-        sum(part.tables.observations.height - part.observations.height for part in all_parts),
+        sum(_readable_media(part.tables).height - part.media.height for part in parts),
+        sum(part.tables.observations.height - part.observations.height for part in parts),
+        len(left_out),
     )
+
+
+def _deployments(
+    parts: list[_Camera], project: Project, places: Places, silent: Iterable[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """The deployments of the cameras, and of others that have no results."""
+    by_camera = [(part.tables.camera_id, part.periods, part.media) for part in parts]
+    no_media = parts[0].media.clear()
+    by_camera += [(each, listed_periods(each, project, places), no_media) for each in silent]
+    offsets = {part.tables.camera_id: _one_offset(part.tables) for part in parts}
+    return deployments_table(by_camera, offsets)
 
 
 def _with_all_columns(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFrame:
@@ -177,33 +200,44 @@ def _camera(tables: ExportTables, project: Project, places: Places) -> _Camera:
     periods = deployment_periods(tables, project, places)
     media = _media(tables, periods, project)
     timed = tables.observations.lazy().filter(pl.col("start_at").is_not_null())
-    observations = assign_deployments(timed, "start_at", periods).filter(
-        pl.col("deploymentID").is_not_null()
-    )
-    offset = _offset(tables, project)
-    return _Camera(tables, periods, media, observations.with_columns(offset=offset).collect())
+    timed = timed.with_columns(offset=_offset(tables, project, "start_at"))
+    observations = assign_deployments(timed, "start_at", "offset", periods)
+    observations = observations.filter(pl.col("deploymentID").is_not_null())
+    return _Camera(tables, periods, media, observations.collect())
 
 
-def _offset(tables: ExportTables, project: Project) -> pl.Expr:
+def _offset(tables: ExportTables, project: Project, time: str) -> pl.Expr:
     """The UTC offset in minutes: of the medium, else of the camera's other media, else the project.
 
     Cameras often write the offset into stills and not into videos.
+
+    Args:
+        time: the column of local times.
     """
-    others = tables.media.select(pl.col("utc_offset_minutes").drop_nulls().unique()).collect()
-    if others.height == 1:
-        default = others.item()
-    else:
-        default = parse_offset(project.utc_offset) if project.utc_offset else None
-    return pl.coalesce("utc_offset_minutes", pl.lit(default, pl.Int16))
+    default = pl.lit(_one_offset(tables), pl.Int16)
+    if project.time_zone:
+        default = pl.coalesce(default, zone_offset_at(time, project.time_zone))
+    elif project.utc_offset:
+        default = pl.coalesce(default, pl.lit(parse_offset(project.utc_offset), pl.Int16))
+    return pl.coalesce("utc_offset_minutes", default)
+
+
+def _one_offset(tables: ExportTables) -> int | None:
+    """The UTC offset of a camera's media, if all that have one have the same."""
+    found = tables.media.select(pl.col("utc_offset_minutes").drop_nulls().unique()).collect()
+    return int(found.item()) if found.height == 1 else None
 
 
 def _media(tables: ExportTables, periods: list[DeploymentPeriod], project: Project) -> pl.DataFrame:
     timed = tables.media.filter((pl.col("status") == "ok") & pl.col("captured_at").is_not_null())
     duration = pl.duration(milliseconds=(pl.col("duration_seconds").fill_null(0) * 1000).round())
     media = (
-        assign_deployments(timed, "captured_at", periods)
+        timed.with_columns(
+            offset=_offset(tables, project, "captured_at"),
+            ends_at=pl.col("captured_at") + duration,
+        )
+        .pipe(assign_deployments, "captured_at", "offset", periods)
         .filter(pl.col("deploymentID").is_not_null())
-        .with_columns(offset=_offset(tables, project), ends_at=pl.col("captured_at") + duration)
         .with_columns(
             mediaID=pl.format("{}-{}", "camera_id", pl.col("content_hash").str.slice(0, 16)),
             timestamp=iso_time("captured_at", "offset", ""),
@@ -220,7 +254,7 @@ def _media(tables: ExportTables, periods: list[DeploymentPeriod], project: Proje
     if without_offset := media["offset"].null_count():
         raise NotExportableError(
             f"camera {tables.camera_id}: the times of {without_offset} media have no UTC offset; "
-            'set project.utc_offset, for example "+01:00"'
+            'set project.utc_offset, for example "+01:00", or project.time_zone'
         )
     return media
 
@@ -231,47 +265,6 @@ def _file_path() -> pl.Expr:
     for forbidden, escaped in PATH_ESCAPES.items():
         path = path.str.replace_all(forbidden, escaped, literal=True)
     return pl.format("{}/{}", "camera_id", path)
-
-
-def _deployments(part: _Camera) -> pl.DataFrame:
-    rows: list[dict[str, Any]] = []
-    for period in part.periods:
-        media = part.media.filter(pl.col("deploymentID") == period.deployment_id)
-        if media.is_empty():
-            continue  # the package has no media of this period
-        rows.append(
-            {
-                "deploymentID": period.deployment_id,
-                "latitude": period.latitude,
-                "longitude": period.longitude,
-                "coordinateUncertainty": period.uncertainty,
-                "start": period.start or media["captured_at"].min(),
-                "end": period.end or media["ends_at"].max(),
-                "offset": media["offset"][0],
-                "cameraID": part.tables.camera_id,
-                **{name: period.remarks.get(name) for name in DEPLOYMENT_REMARKS},
-            }
-        )
-    texts = ("deploymentID", "cameraID", *DEPLOYMENT_REMARKS)
-    schema: dict[str, pl.DataType] = {
-        "start": pl.Datetime("ms"),
-        "end": pl.Datetime("ms"),
-        "offset": pl.Int16(),
-    }
-    schema |= {"coordinateUncertainty": pl.Int64()} | dict.fromkeys(texts, pl.String())
-    return pl.DataFrame(rows, schema_overrides=schema).with_columns(
-        deploymentStart=iso_time("start", "offset", ""),
-        deploymentEnd=iso_time("end", "offset", ""),
-    )
-
-
-def _check_unique_ids(deployments: pl.DataFrame) -> None:
-    duplicates = deployments.filter(pl.col("deploymentID").is_duplicated())
-    if not duplicates.is_empty():
-        raise NotExportableError(
-            f"project.deployments: deploymentID {duplicates['deploymentID'][0]} occurs twice; give "
-            "each period of a camera a different one"
-        )
 
 
 def _observations(part: _Camera) -> Iterator[pl.DataFrame]:

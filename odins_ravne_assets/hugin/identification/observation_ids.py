@@ -14,6 +14,8 @@ import hashlib
 import math
 import re
 
+import polars as pl
+
 DIGITS = 16
 CONTENT_DIGITS = 16  # of the content hash, in a detection_id
 ADDED = "reviewer"
@@ -66,9 +68,10 @@ def is_shown_as(identifier: str, text: str) -> bool:
     return abs(float(identifier) - shown) <= accuracy * scale
 
 
-def added_animal(content_hash: str, number: int) -> str:
-    """Return the first detection of what a reviewer added to a medium."""
-    return f"{content_hash[:CONTENT_DIGITS]}-{ADDED}-{number}"
+def added_detection_id() -> pl.Expr:
+    """Return the detection_id of what a reviewer added, of columns content_hash and number."""
+    content = pl.col("content_hash").str.slice(0, CONTENT_DIGITS)
+    return pl.format(f"{{}}-{ADDED}-{{}}", content, pl.col("number").fill_null(0))
 
 
 def _digits(*parts: str) -> str:

@@ -14,6 +14,7 @@ from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
+from odins_ravne_assets.hugin.visits.report_json import truncated
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import read_left_out
 from odins_ravne_assets.munin.tables import schemas
@@ -47,6 +48,7 @@ class CameraResults:
         left_out: path, captured_at (of the first frame), reason and boxes of each medium with boxes
             that a rule left out, ordered by reason, time and path.
         failures: path and reason of each failed medium, ordered by path.
+        truncated: path and reason of each medium of which a part is missing, ordered by path.
         costs: the columns `COST_COLUMNS` of the camera's ledger.
         people_left_out: number of observations of people that are not in `observations`.
         taxonomy: the result of `results_taxonomy`.
@@ -58,6 +60,7 @@ class CameraResults:
     effort: pl.DataFrame
     left_out: pl.DataFrame
     failures: pl.DataFrame
+    truncated: pl.DataFrame
     costs: pl.DataFrame
     people_left_out: int
     taxonomy: Taxonomy
@@ -100,7 +103,9 @@ def load_camera_results(
         shared = _with_best_detection(observations, detections)
         effort = sampling_effort(scan(source, layout.MEDIA_TABLE))
         media_left_out = _by_medium(left_out)
-        failures = _failures(scan(source, layout.PROCESSED_TABLE))
+        processed = scan(source, layout.PROCESSED_TABLE)
+        failures = _paths_and_reasons(processed.filter(pl.col("status") == "failed"))
+        cut = _paths_and_reasons(truncated(processed))
     return CameraResults(
         report=read_json_object(results, REPORT_JSON, REPORT_REMEDY),
         observations=shared,
@@ -110,15 +115,15 @@ def load_camera_results(
         effort=effort,
         left_out=media_left_out,
         failures=failures,
+        truncated=cut,
         costs=_read_ledger(source),
         people_left_out=people_count if privacy.leave_out_people else 0,
         taxonomy=results_taxonomy(source, results),
     )
 
 
-def _failures(processed: pl.LazyFrame) -> pl.DataFrame:
-    failed = processed.filter(pl.col("status") == "failed")
-    return failed.select("path", "reason").sort("path").collect(engine="streaming")
+def _paths_and_reasons(processed: pl.LazyFrame) -> pl.DataFrame:
+    return processed.select("path", "reason").sort("path").collect(engine="streaming")
 
 
 def _by_medium(left_out: pl.LazyFrame) -> pl.DataFrame:

@@ -260,17 +260,40 @@ def _medium_with_boxes(row: Row) -> str:
 
 def failure_rows(cameras: Sequence[CameraResults]) -> list[Row]:
     """Return the failed files by reason, the most frequent first."""
+    return _by_reason(cameras, [camera.failures for camera in cameras])
+
+
+def truncated_rows(cameras: Sequence[CameraResults]) -> list[Row]:
+    """Return the files of which a part is missing by what was used, the most frequent first."""
+    return _by_reason(cameras, [camera.truncated for camera in cameras])
+
+
+def other_file_rows(cameras: Sequence[CameraResults]) -> list[Row]:
+    """Return the files that are not media by kind, with examples."""
+    counts, examples = Counter[str](), dict[str, list[str]]()
+    for camera in cameras:
+        prefix = f"{camera.effort['camera_id'].item()}: " if len(cameras) > 1 else ""
+        for row in camera.report.get("other_files", ()):
+            counts[row["kind"]] += row["files"]
+            examples.setdefault(row["kind"], []).extend(prefix + key for key in row["examples"])
+    return [
+        {"kind": kind, "count": count, "paths": examples[kind][:MAX_PATHS]}
+        for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _by_reason(cameras: Sequence[CameraResults], tables: Sequence[pl.DataFrame]) -> list[Row]:
     several = len(cameras) > 1
-    failed = pl.concat(
-        camera.failures.with_columns(
+    named = pl.concat(
+        table.with_columns(
             path=pl.format("{}: {}", pl.lit(camera.effort["camera_id"].item()), "path")
         )
         if several
-        else camera.failures
-        for camera in cameras
+        else table
+        for camera, table in zip(cameras, tables, strict=True)
     )
     by_reason = (
-        failed.group_by("reason")
+        named.group_by("reason")
         .agg(pl.len().alias("count"), pl.col("path").head(MAX_PATHS).alias("paths"))
         .sort("count", "reason", descending=[True, False])
         .select(pl.col("reason").fill_null(UNKNOWN).alias("why"), "count", "paths")

@@ -106,6 +106,8 @@ def _excluded(cameras: Sequence[CameraResults]) -> dict[str, Any]:
         "exclusions": content.exclusions(cameras),
         "left_out": content.left_out_rows(cameras),
         "failures": content.failure_rows(cameras),
+        "truncated": content.truncated_rows(cameras),
+        "other_files": content.other_file_rows(cameras),
     }
 
 

@@ -94,7 +94,13 @@ class LabelHistory:
         return said if said and said.words else None
 
     def first_detection_of(self, box: Row) -> str | None:
-        """Return the observation, by its first detection, under which a box was labelled last."""
+        """Return the observation, by its first detection, as which a box was labelled last.
+
+        Returns:
+            None also for what has no box: it belongs to one observation only.
+        """
+        if box["x"] is None:
+            return None
         named = [
             row["first_detection"]
             for row in self._of_content[box["content_hash"]]

@@ -16,7 +16,7 @@ from odins_ravne_assets.hugin.identification.identifications import (
     DETECTION_COLUMNS,
     SpeciesNames,
 )
-from odins_ravne_assets.hugin.identification.observation_ids import ADDED, CONTENT_DIGITS
+from odins_ravne_assets.hugin.identification.observation_ids import added_detection_id
 
 Json = dict[str, Any]
 
@@ -154,9 +154,7 @@ class _Numbers:
 
 def _identification_rows(missed: pl.DataFrame) -> pl.DataFrame:
     constants = {
-        "detection_id": pl.format(
-            f"{{}}-{ADDED}-{{}}", pl.col("content_hash").str.slice(0, CONTENT_DIGITS), "number"
-        ),
+        "detection_id": added_detection_id(),
         "frame_number": pl.lit(None, pl.Int32),
         "box_number": pl.lit(None, pl.Int32),
         "time_offset_ms": pl.lit(0, pl.Int64),

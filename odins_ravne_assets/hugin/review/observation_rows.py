@@ -10,15 +10,14 @@ one, those that were labelled as this one belong to it wherever they are.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import BOX_KEY
 from odins_ravne_assets.hugin.identification.observation_ids import (
-    ADDED,
-    CONTENT_DIGITS,
-    added_animal,
+    added_detection_id,
     is_observation_id,
     is_shown_as,
     may_be_0_1,
@@ -40,9 +39,8 @@ class NotPlacedError(Exception):
 
 @dataclass(frozen=True)
 class ObservationRow:
-    """A row of a file that is of an observation: its first detection, and what the file says."""
+    """A row of a file that is of an observation: its first detection, and its cells."""
 
-    line: int
     first: str
     cells: Mapping[str, str]
 
@@ -83,6 +81,7 @@ class Observations:
             numbered.join(first, on="observation").select("observation_id", "detection_id").rows()
         )
         self._species = observations["species"].to_list()
+        self._known_ids_0_1: dict[tuple[str, str, str], dict[str, list[str]]] = {}
 
     def first_detection(self, cells: Mapping[str, str]) -> str:
         """Return the first detection of the observation that a row is of.
@@ -92,11 +91,11 @@ class Observations:
         """
         identifier, first = cells.get(ID, ""), cells.get(FIRST, "")
         if first:
-            if is_observation_id(identifier):
-                if observation_id(self._camera_id, first) != identifier:
-                    raise NotPlacedError(
-                        f"{ID} and {FIRST} are of different visits; sort whole rows of the table"
-                    )
+            own = observation_id(self._camera_id, first)
+            if is_observation_id(identifier) and identifier != own:
+                raise NotPlacedError(
+                    f"{ID} and {FIRST} are of different visits; sort whole rows of the table"
+                )
             return first
         if identifier in self._firsts:
             return self._firsts[identifier]
@@ -109,8 +108,8 @@ class Observations:
 
     def targets(
         self, rows: Sequence[ObservationRow], history: LabelHistory
-    ) -> dict[int, list[Row]]:
-        """Return what the labels of rows are for, by line; rows that cannot be placed are missing.
+    ) -> dict[str, list[Row]]:
+        """Return what the labels of rows are for, by first detection; empty: nothing is left.
 
         Args:
             rows: of one file, also those without a label: they have their detections, too.
@@ -118,52 +117,63 @@ class Observations:
         Returns:
             Rows of `tables.CORRECTIONS` without a label, with `instead_of`.
         """
-        places = self._places({row.first for row in rows})
+        by_first = {row.first: row for row in rows}
+        places = self._places(by_first)
         in_one: dict[int, list[tuple[int, ObservationRow]]] = defaultdict(list)
-        alone: dict[int, list[Row]] = {}
-        for row in rows:
-            if row.first in places:
-                observation, position = places[row.first]
+        targets: dict[str, list[Row]] = {}
+        for first, row in by_first.items():
+            if first in places:
+                observation, position = places[first]
                 in_one[observation].append((position, row))
             else:
-                alone[row.line] = self._outside(row.first, history)
+                targets[first] = self._outside(first, history)
         members = self._members_of(in_one)
         for observation, placed in in_one.items():
             placed.sort(key=lambda pair: pair[0])
-            alone |= _divide(placed, members[observation], history)
-        return {line: boxes for line, boxes in alone.items() if boxes}
+            targets |= _divide(placed, members[observation], history)
+        return targets
 
     def _recomputed(self, cells: Mapping[str, str]) -> str | None:
         """The first detection of an id that is not in the table: of 0.1, or of another state."""
         identifier = cells.get(ID, "")
         if is_observation_id(identifier):
-            ids = (observation_id(self._camera_id, each) for each in self._candidates(cells))
-            pairs = zip(ids, self._candidates(cells), strict=True)
-            return next((first for own, first in pairs if own == identifier), None)
+            return self._all_ids.get(identifier)
         if not may_be_0_1(identifier):
             return None
-        category, species = cells.get("category", ""), cells.get("species", "")
+        species = cells.get("species", "")
+        ids = self._ids_0_1(cells.get("first_medium", ""), cells.get("category", ""), species)
         found = [
-            first
-            for first in self._candidates(cells)
-            if is_shown_as(
-                observation_id_0_1(self._camera_id, category, species, first), identifier
-            )
+            first for own, firsts in ids.items() if is_shown_as(own, identifier) for first in firsts
         ]
-        named = [first for first in found if self._added_species(first) == species]
+        # What reviewers added to one medium has one id, if it is of one species.
+        named = [first for first in found if self._species_of(first) == species]
         return next(iter(named or found), None)
 
-    def _candidates(self, cells: Mapping[str, str]) -> list[str]:
-        """Ids of all detections of the row's first medium; of all media, if it names none."""
-        path = cells.get("first_medium")
-        detections, members = self._detections, self._members
+    @cached_property
+    def _all_ids(self) -> dict[str, str]:
+        """The first detection of the id that an observation would have, for all detections."""
+        return {observation_id(self._camera_id, first): first for first in self._candidates("")}
+
+    def _ids_0_1(self, path: str, category: str, species: str) -> dict[str, list[str]]:
+        """First detections by the id that version 0.1 would give their observation."""
+        key = path, category, species
+        if key not in self._known_ids_0_1:
+            found: dict[str, list[str]] = defaultdict(list)
+            for first in self._candidates(path):
+                identifier = observation_id_0_1(self._camera_id, category, species, first)
+                found[identifier].append(first)
+            self._known_ids_0_1[key] = found
+        return self._known_ids_0_1[key]
+
+    def _candidates(self, path: str) -> list[str]:
+        """The ids of all detections of a medium; of all media, if there is no path."""
+        detections, added = self._detections, self._members.filter(pl.col("x").is_null())
         if path:
             detections = detections.filter(pl.col("path") == path)
-            members = members.filter(pl.col("path") == path)
-        added = members.filter(pl.col("x").is_null())["detection_id"]
-        return [*detections["detection_id"], *added]
+            added = added.filter(pl.col("path") == path)
+        return [*detections["detection_id"], *added["detection_id"]]
 
-    def _added_species(self, first: str) -> str | None:
+    def _species_of(self, first: str) -> str | None:
         place = self._places({first}).get(first)
         return self._species[place[0]] if place else None
 
@@ -191,12 +201,9 @@ class Observations:
 
     def _outside(self, first: str, history: LabelHistory) -> list[Row]:
         """The boxes of a row whose first detection is in no observation."""
-        before = {
-            tuple(row[name] for name in BOX): {name: row[name] for name in BOX}
-            for row in history.boxes_of(first)
-        }
+        before = _boxes_before(first, history)
         if before:
-            return list(before.values())
+            return before
         own = self._detections.filter(pl.col("detection_id") == first)
         return own.select(BOX).rows(named=True)
 
@@ -220,13 +227,7 @@ def _members(
         timeline.filter(pl.col("box_number").is_null())
         .join(media.select("path", "content_hash"), on="path")
         .join(added, on=["content_hash", "species"], how="left")
-        .with_columns(
-            detection_id=pl.format(
-                f"{{}}-{ADDED}-{{}}",
-                pl.col("content_hash").str.slice(0, CONTENT_DIGITS),
-                pl.col("number").fill_null(0),
-            )
-        )
+        .with_columns(detection_id=added_detection_id())
         .drop("number")
     )
     return pl.concat([boxes, without], how="diagonal").sort("observation", "position")
@@ -234,32 +235,40 @@ def _members(
 
 def _divide(
     placed: list[tuple[int, ObservationRow]], members: list[_Member], history: LabelHistory
-) -> dict[int, list[Row]]:
-    """The boxes of each row in an observation.
+) -> dict[str, list[Row]]:
+    """The boxes of each row in an observation, by first detection.
 
     Args:
         placed: rows with the position of their first detection, in this order.
     """
     if len(placed) == 1 and _is_unchanged(*placed[0], members):
-        return {placed[0][1].line: [member.box for member in members]}
-    targets: dict[int, list[Row]] = {}
+        return {placed[0][1].first: [member.box for member in members]}
+    targets: dict[str, list[Row]] = {}
+    labelled_as = [history.first_detection_of(member.box) for member in members]
     # The first row has what came in front of it, such as detections of a lower threshold.
     starts = [0, *(position for position, _ in placed[1:]), len(members)]
     for (_, row), start, end in zip(placed, starts, starts[1:], strict=False):
         own = [
             member.box
-            for number, member in enumerate(members)
-            if (labelled_as := history.first_detection_of(member.box)) == row.first
-            or (labelled_as is None and start <= number < end)
+            for number, (member, first) in enumerate(zip(members, labelled_as, strict=True))
+            if first == row.first or (first is None and start <= number < end)
         ]
-        targets[row.line] = own or [
-            {name: before[name] for name in BOX} for before in history.boxes_of(row.first)
-        ]
+        targets[row.first] = own or _boxes_before(row.first, history)
     return targets
 
 
+def _boxes_before(first: str, history: LabelHistory) -> list[Row]:
+    """The boxes that were labelled as an observation."""
+    return list(
+        {
+            tuple(row[name] for name in BOX): {name: row[name] for name in BOX}
+            for row in history.boxes_of(first)
+        }.values()
+    )
+
+
 def _is_unchanged(position: int, row: ObservationRow, members: list[_Member]) -> bool:
-    """True if the row describes the observation as it is."""
-    boxes = sum(member.box["x"] is not None for member in members)
+    """True if the row describes the observation as it is, as far as its columns say."""
     count = row.cells.get("detection_count", "")
-    return position == 0 and count.removesuffix(".0").removesuffix(",0") == str(boxes)
+    boxes = sum(member.box["x"] is not None for member in members)
+    return position == 0 and (not count or count.removesuffix(".0") == str(boxes))

@@ -1,10 +1,11 @@
 """Review files: parse the labels of reviewers into rows of `tables.CORRECTIONS`.
 
 The columns of a file decide which of four formats it has. Rows with an empty label are skipped.
+Tables are CSV as spreadsheets save it, or XLSX (`resources.spreadsheets`).
 
-- The exported `observations.csv` with `confirmed_species` filled in: labels the detections of an
-  observation.
-- A CSV with `path` and `species`: labels a medium, or one box if it has `frame_number` and
+- The exported `observations.csv` or `observations.xlsx` with `confirmed_species` filled in: labels
+  the detections of an observation.
+- A table with `path` and `species`: labels a medium, or one box if it has `frame_number` and
   `box_number`; `count` is the number of animals in the medium.
 - A CSV exported by Timelapse (`RelativePath`, `File`, a column of labels, optionally `Count`):
   labels whole media.
@@ -14,10 +15,9 @@ A label is a scientific or a common name of the taxonomy or of the project's spe
 vehicle, unknown, or nothing (also: empty, blank, none).
 """
 
-import csv
 import difflib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
@@ -34,6 +34,9 @@ from odins_ravne_assets.hugin.identification.identifications import (
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.munin.tables import schemas
 from resources.errors import UsageError
+from resources.spreadsheets.ignored_columns import warn_of_ignored_columns
+from resources.spreadsheets.tables import read_table
+from resources.spreadsheets.values import parse_count
 
 EMPTY_LABELS = {"nothing", "empty", "blank", "none"}
 SPECIAL_LABELS = {
@@ -46,9 +49,18 @@ SPECIAL_LABELS = {
 LABEL_COLUMN_NAMES = ("confirmed_species", "species", "Species")
 COUNT_COLUMN_NAMES = ("count", "Count")
 MAX_COUNT = 100_000  # animals in one medium; a larger number is a typing error
-MAX_DIGITS = 20  # of a count, and shown of one that is too long
+MAX_DIGITS = 20  # shown of a count that is too long
 
-Cells = dict[str, str]
+# All columns of observations.csv and, below, what Timelapse writes beside the labels.
+KNOWN_COLUMNS = (
+    *schemas.OBSERVATIONS.names(),
+    *("start_time", "end_time", "first_medium", "first_detection"),
+    *("confirmed_species", "comment", "path", "frame_number", "box_number"),
+    *("RootFolder", "RelativePath", "File", "Folder", "DateTime", "Date", "Time", "DeleteFlag"),
+    *("Species", "Count"),
+)
+
+Cells = Mapping[str, str]
 Row = dict[str, Any]
 
 
@@ -84,15 +96,15 @@ def parse_review_file(
         UsageError: the file cannot be read, or a row refers to something that does not exist; the
             message names the line.
     """
-    rows = list(_rows(path))
+    rows = _read(path, column)
     if not rows:
         raise UsageError(f"{path}: has no rows; pass a CSV or a Timelapse file with labels")
-    label_column = _label_column(path, rows[0], column)
+    label_column = _label_column(path, rows[0][1], column)
     parser = _CorrectionParser(path, tables, taxonomy, label_column)
     author = {"reviewed_by": reviewed_by, "reviewed_on": reviewed_on}
     corrections = [
         {**correction, **author}
-        for line, cells in enumerate(rows, start=2)
+        for line, cells in rows
         if cells.get(label_column)
         for correction in parser.corrections(line, cells)
     ]
@@ -103,18 +115,17 @@ def parse_review_file(
     return pl.DataFrame(corrections, schema=schemas.CORRECTIONS, orient="row")
 
 
-def _rows(path: Path) -> Iterator[Cells]:
-    try:
-        if path.suffix.lower() == ".ddb":
-            yield from _timelapse_rows(path)
-            return
-        # utf-8-sig: spreadsheets write a byte order mark.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file, strict=True):
-                yield {str(name).strip(): str(value or "").strip() for name, value in row.items()}
-    except (OSError, UnicodeDecodeError, csv.Error, sqlite3.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{path}: cannot be read: {reason}") from None
+def _read(path: Path, column: str | None) -> list[tuple[int, Cells]]:
+    """The rows of a file with their lines; of a database, with their numbers from 2 on."""
+    if path.suffix.lower() == ".ddb":
+        try:
+            return list(enumerate(_timelapse_rows(path), start=2))
+        except (OSError, sqlite3.Error) as error:
+            raise UsageError(f"{path}: cannot be read: {error}") from None
+    known = (*KNOWN_COLUMNS, *([column] if column else []))
+    table = read_table(path, known=known)
+    warn_of_ignored_columns(table, known)
+    return [(row.line, row.cells) for row in table.rows]
 
 
 def _timelapse_rows(path: Path) -> Iterator[Cells]:
@@ -207,7 +218,7 @@ class _CorrectionParser:
             if path.split("/")[0] in self._tables.others:
                 return None
             self._fail(line, f"camera {self._tables.camera_id} has no medium {path}")
-        frame, box = cells.get("frame_number"), cells.get("box_number")
+        frame, box = (_digits(cells.get(name, "")) for name in ("frame_number", "box_number"))
         count = self._count(line, cells)
         if not frame:
             return self._whole_medium(path) | {"count": count}
@@ -226,12 +237,15 @@ class _CorrectionParser:
         """The number of animals; None for 0, which Timelapse writes if the user did not count."""
         name = next((name for name in COUNT_COLUMN_NAMES if cells.get(name)), "")
         text = cells.get(name, "0")
-        is_number = text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
-        if not is_number or int(text) > MAX_COUNT:
+        try:
+            count = parse_count(text)
+        except ValueError:
+            count = MAX_COUNT + 1
+        if count > MAX_COUNT:
             self._fail(
                 line, f"{name} {text[:MAX_DIGITS]!r} is not a number of animals; write it in digits"
             )
-        return int(text) or None
+        return count or None
 
     def _medium_path(self, cells: Cells) -> str:
         if "path" in cells:
@@ -244,3 +258,11 @@ class _CorrectionParser:
 
     def _fail(self, line: int, reason: str) -> NoReturn:
         raise UsageError(f"{self._path}, line {line}: {reason}")
+
+
+def _digits(text: str) -> str:
+    """The number of a frame or box, which a spreadsheet may write as 2.0; another text as it is."""
+    try:
+        return str(parse_count(text))
+    except ValueError:
+        return text

@@ -19,6 +19,7 @@ from resources.settings.profile import Privacy, Stage3
 
 GENERATOR = "odins-ravne"
 MEDIA_KINDS = ("image", "video")
+MAX_EXAMPLES = 20  # paths of truncated media; processed.parquet has all
 PROCESSING_STATUSES = ("done", "failed", "duplicate", "pending")
 LEFT_OUT_DESCRIPTIONS = {
     IN_CAMERA_STRIP: "in the camera's strip with its logo, time or temperature",
@@ -69,6 +70,8 @@ def build_report(
         "totals": _totals(tables, compressed),
         "media_by_kind_and_status": _media_by_kind_and_status(tables.processed),
         "failed_by_reason": dict(_counts(_failed(tables.processed), "reason")),
+        "failed_examples": _paths(_failed(tables.processed)),
+        "truncated_examples": _paths(truncated(tables.processed)),
         "detections_by_category": _by_category(tables.detections),
         "observations_by_category": _by_category(observations.lazy()),
         "left_out": _exclusions(tables, compressed, settings),
@@ -92,6 +95,7 @@ def _totals(tables: Stage3Tables, compressed: CompressionResult) -> Json:
         "stills": _row_count(processed.filter(pl.col("kind") == "image")),
         "videos": _row_count(processed.filter(pl.col("kind") == "video")),
         "failed": _row_count(_failed(processed)),
+        "truncated": _row_count(truncated(processed)),
         "media_without_detections": _row_count(processed.filter(empty)),
         "media_without_time": _row_count(tables.media.filter(undated)),
         "frames_looked_at": _row_count(tables.frames),
@@ -114,6 +118,17 @@ def _media_by_kind_and_status(processed: pl.LazyFrame) -> dict[str, dict[str, in
         # A folder that could not be listed is a row without a kind.
         counts.setdefault(kind or "folder", dict.fromkeys(PROCESSING_STATUSES, 0))[status] = count
     return counts
+
+
+def truncated(processed: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of media of which a part is missing, and the rest was used."""
+    is_truncated = pl.col("reason").str.contains("truncated", literal=True)
+    return processed.filter((pl.col("status") == "done") & is_truncated)
+
+
+def _paths(processed: pl.LazyFrame) -> list[str]:
+    """Return the first paths."""
+    return processed.select("path").head(MAX_EXAMPLES).collect()["path"].to_list()
 
 
 def _failed(processed: pl.LazyFrame) -> pl.LazyFrame:

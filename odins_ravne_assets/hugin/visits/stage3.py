@@ -37,6 +37,7 @@ from odins_ravne_assets.hugin.visits.observations import CompressionResult, comp
 from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
 from odins_ravne_assets.hugin.visits.report_json import Stage3Tables, build_report, encode_json
 from odins_ravne_assets.hugin.visits.species_summary import species_table
+from odins_ravne_assets.munin.media.other_files import read_other_files
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import check_same_journal
 from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
@@ -134,6 +135,7 @@ def run_stage3(
             write_observations_json(compressed.observations, path)
         report = build_report(tables, compressed, settings, models, privacy) | {
             "review": agreement,
+            "other_files": read_other_files(store),
             "species_list": [row.model_dump(exclude_none=True) for row in species],
         }
         target.write_bytes(REPORT_JSON, encode_json(report))

@@ -1,4 +1,4 @@
-"""Stage 0: read the files of one camera into the rows of the media table.
+"""Stage 0: read the files of one camera, of all its sources, into the rows of the media table.
 
 Every file with the extension of a medium becomes a row, and so does every folder that cannot be
 listed: nothing is skipped silently. Unchanged files are not read again.
@@ -6,11 +6,10 @@ listed: nothing is skipped silently. Unchanged files are not read again.
 
 import hashlib
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,12 +21,14 @@ from odins_ravne_assets.munin.media.capture_time import (
     time_from_file_date,
     time_from_file_name,
 )
+from odins_ravne_assets.munin.media.kept_rows import ContentIndex, kept_rows, kept_rules
 from odins_ravne_assets.munin.media.media_files import (
     hidden_part,
     kind_by_name,
     path_in_table,
 )
 from odins_ravne_assets.munin.media.media_table import (
+    OTHER_READER,
     Row,
     StoredMedia,
     open_media_table,
@@ -41,6 +42,7 @@ from odins_ravne_assets.munin.media.probe import (
     join_remarks,
 )
 from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
+from odins_ravne_assets.munin.media.source_store import SourceFootage
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.errors import MediaError, StoreError
 from resources.settings.profile import Stage0
@@ -54,9 +56,6 @@ from resources.storage.object_store import (
 
 # More than any camera writes into one file, 64 GiB: the time to hash it is bounded.
 MAX_VIDEO_BYTES = 2**36
-# Bytes of SHA-256 that are compared to find duplicates: two different files in a billion agree
-# with a chance of 1 in 10^20.
-DIGEST_BYTES = 16
 
 ProbeFile = Callable[[Path], Probe]
 
@@ -106,7 +105,7 @@ class Unlisted(NamedTuple):
 
 def refresh_media_table(
     camera_id: str,
-    footage: ObjectStore,
+    footage: ObjectStore | SourceFootage,
     results: ObjectStore,
     key: str,
     settings: Stage0,
@@ -127,17 +126,18 @@ def refresh_media_table(
         if known.camera_id not in {None, camera_id}:
             raise StoreError(
                 f"{results.url}: holds the results of camera {known.camera_id}, not of "
-                f"{camera_id}; name another OUTPUT"
+                f"{camera_id}; name another OUTPUT, or --camera {known.camera_id} to add the "
+                "footage to that camera"
             )
         rows = read_footage(camera_id, footage, settings, probe, known, clocks, counts, on_progress)
-        write_media_table(rows, results, key, rules)
+        write_media_table(rows, results, key, rules, kept_rules(footage, known, rules))
     write_other_files(counts.other_files, results)
     return counts
 
 
 def read_footage(
     camera_id: str,
-    store: FootageStore,
+    store: FootageStore | SourceFootage,
     settings: Stage0,
     probe: ProbeFile,
     known: StoredMedia,
@@ -145,7 +145,9 @@ def read_footage(
     counts: FootageCounts,
     on_progress: Callable[[FootageCounts], None] = lambda counts: None,
 ) -> Iterator[Row]:
-    """Yield the rows of a camera's media, in `key_order`.
+    """Yield the rows of a camera's media: source by source, each in `key_order`.
+
+    The rows of a source that is not available are those of the previous pass.
 
     Args:
         probe: reads one header; raises MediaError for a file that cannot be used.
@@ -157,16 +159,44 @@ def read_footage(
     Raises:
         StoreError: the footage as a whole cannot be listed.
     """
+    with closing(ContentIndex()) as contents:
+        if not isinstance(store, SourceFootage):
+            build = _RowBuilder(camera_id, store, settings, probe, known, clocks, counts, contents)
+            yield from _rows_of_store(store, build, counts, on_progress)
+            return
+        clock = clocks.of(camera_id)
+        for number, opened in enumerate(store.sources):
+            prefix = store.prefix(opened.source)
+            rows = known.rows_of(opened.source.name, is_first=number == 0)
+            rules = known.rules_of(opened.source.name)
+            if opened.store is None:
+                for row in kept_rows(rows, prefix, clock, contents):
+                    counts.media += 1
+                    on_progress(counts)
+                    yield row
+                continue
+            mine = replace(known, rows=() if rules == OTHER_READER else rows, offset_rules=rules)
+            build = _RowBuilder(
+                camera_id, opened.store, settings, probe, mine, clocks, counts, contents, prefix
+            )
+            yield from _rows_of_store(opened.store, build, counts, on_progress)
+
+
+def _rows_of_store(
+    store: FootageStore,
+    builder: "_RowBuilder",
+    counts: FootageCounts,
+    on_progress: Callable[[FootageCounts], None],
+) -> Iterator[Row]:
     previous: list[str] = []
-    with closing(_RowBuilder(camera_id, store, settings, probe, known, clocks, counts)) as builder:
-        for found in _listed(store, counts):
-            row = builder.row(found)
-            order = key_order(found.key)
-            if order <= previous:
-                raise StoreError(f"{store.url}: {found.key} is not listed in order")
-            previous = order
-            on_progress(counts)
-            yield row
+    for found in _listed(store, counts, builder.prefix):
+        row = builder.row(found)
+        order = key_order(found.key)
+        if order <= previous:
+            raise StoreError(f"{store.url}: {found.key} is not listed in order")
+        previous = order
+        on_progress(counts)
+        yield row
 
 
 def offset_rules(settings: Stage0, clock: CameraClock) -> str:
@@ -184,16 +214,22 @@ def offset_rules(settings: Stage0, clock: CameraClock) -> str:
     return json.dumps([settings.container_time, offsets, *zone])
 
 
-def _listed(store: FootageStore, counts: FootageCounts) -> Iterator[StoredObject | Unlisted]:
+def _listed(
+    store: FootageStore, counts: FootageCounts, prefix: str = ""
+) -> Iterator[StoredObject | Unlisted]:
     """Yield the media of a store, and what cannot be listed, in order; count all other files."""
 
     def on_raw_copy(key: str) -> None:
-        counts.other_files.add(path_in_table(key), RAW_COPY)
+        counts.other_files.add(prefix + path_in_table(key), RAW_COPY)
 
-    return without_raw_copies(_media_by_name(store, counts), lambda each: each.key, on_raw_copy)
+    return without_raw_copies(
+        _media_by_name(store, counts, prefix), lambda each: each.key, on_raw_copy
+    )
 
 
-def _media_by_name(store: FootageStore, counts: FootageCounts) -> Iterator[StoredObject | Unlisted]:
+def _media_by_name(
+    store: FootageStore, counts: FootageCounts, prefix: str
+) -> Iterator[StoredObject | Unlisted]:
     """Yield what has the name of a medium, and folders that cannot be listed, in order."""
     unlisted: list[Unlisted] = []
 
@@ -207,7 +243,7 @@ def _media_by_name(store: FootageStore, counts: FootageCounts) -> Iterator[Store
         elif kind_by_name(key):
             unlisted.append(Unlisted(key, reason))
         else:
-            counts.other_files.add(path_in_table(key))
+            counts.other_files.add(prefix + path_in_table(key))
 
     for found in store.list("", on_error=on_error):
         yield from unlisted
@@ -219,7 +255,7 @@ def _media_by_name(store: FootageStore, counts: FootageCounts) -> Iterator[Store
                 counts.hidden[hidden if is_folder else ""] += 1
             continue
         if kind_by_name(found.key) is None:
-            counts.other_files.add(path_in_table(found.key))
+            counts.other_files.add(prefix + path_in_table(found.key))
         else:
             yield found
     yield from unlisted
@@ -237,7 +273,12 @@ class _RowBuilder:
         known: StoredMedia,
         clocks: CameraClocks,
         counts: FootageCounts,
+        contents: ContentIndex,
+        prefix: str = "",
     ) -> None:
+        """Args:
+        prefix: what the paths of the store's media begin with: the name of its source.
+        """
         self._camera_id = camera_id
         self._store = store
         self._settings = settings
@@ -246,15 +287,17 @@ class _RowBuilder:
         self._counts = counts
         self._previous = _PreviousRows(known.rows)
         self._same_offsets = known.offset_rules == offset_rules(settings, self._clock)
-        self._contents = _ContentIndex()
-
-    def close(self) -> None:
-        self._contents.close()
+        self._contents = contents
+        self.prefix = prefix
 
     def row(self, found: StoredObject | Unlisted) -> Row:
         """Build the row of a file, or of what cannot be listed."""
         row: Row = dict.fromkeys(MEDIA.names())
-        row |= {"camera_id": self._camera_id, "path": path_in_table(found.key)}
+        row |= {
+            "camera_id": self._camera_id,
+            "path": self.prefix + path_in_table(found.key),
+            "source": self.prefix.rstrip("/") or None,
+        }
         if isinstance(found, Unlisted):
             is_folder = found.key.endswith("/")
             kind = None if is_folder else kind_by_name(found.key)
@@ -324,7 +367,8 @@ class _RowBuilder:
         content_hash, probe, failure = result
         if probe is None or content_hash is None:
             return {"content_hash": content_hash, "status": "failed", "reason": failure}
-        first = self._contents.first_path(content_hash, found.key)
+        path = self.prefix + found.key
+        first = self._contents.first_path(content_hash, path)
         times, of_zone = self._times(found, probe)
         known = of_zone and of_zone in (probe.remark or "")  # of a row that is used again
         remark = join_remarks([probe.remark, None if known else of_zone])
@@ -332,7 +376,7 @@ class _RowBuilder:
             "content_hash": content_hash,
             **probe.model_dump(exclude={"remark"}),
             **times,
-            "status": "ok" if first == found.key else "duplicate",
+            "status": "ok" if first == path else "duplicate",
             "reason": remark if first == found.key else f"same content as {first}",
         }
 
@@ -370,44 +414,6 @@ class _PreviousRows:
         while self._next is not None and key_order(self._next["path"]) < order:
             self._next = next(self._rows, None)
         return self._next if self._next is not None and self._next["path"] == key else None
-
-
-class _ContentIndex:
-    """The first path of each content, on disk, so that memory does not grow with the files."""
-
-    def __init__(self) -> None:
-        # The empty name stands for a private temporary file.
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        for statement in (
-            "PRAGMA journal_mode=OFF",
-            "PRAGMA synchronous=OFF",
-            "CREATE TABLE seen (digest BLOB PRIMARY KEY, path TEXT) WITHOUT ROWID",
-            "BEGIN",
-        ):
-            self._database.execute(statement)
-
-    def has(self, content_hash: str) -> bool:
-        return self._path_of(_digest(content_hash)) is not None
-
-    def first_path(self, content_hash: str, path: str) -> str:
-        """Return the first path of this content; `path` if it is new."""
-        digest = _digest(content_hash)
-        first = self._path_of(digest)
-        if first is None:
-            self._database.execute("INSERT INTO seen VALUES (?, ?)", (digest, path))
-        return first or path
-
-    def _path_of(self, digest: bytes) -> str | None:
-        query = "SELECT path FROM seen WHERE digest = ?"
-        found = self._database.execute(query, (digest,)).fetchone()
-        return str(found[0]) if found else None
-
-    def close(self) -> None:
-        self._database.close()
-
-
-def _digest(content_hash: str) -> bytes:
-    return bytes.fromhex(content_hash)[:DIGEST_BYTES]
 
 
 def _result_from_row(row: Row) -> ReadResult:

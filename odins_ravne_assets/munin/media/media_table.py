@@ -4,7 +4,7 @@ One table per camera; its rows are in `key_order`.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -20,7 +20,7 @@ from resources.errors import DamagedFileError
 from resources.settings.profile import Profile
 from resources.storage.layout import MEDIA_TABLE
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import read_parquet, read_schema, scan_parquet
+from resources.storage.parquet_files import read_parquet, scan_parquet
 from resources.storage.temporary_folder import temporary_folder
 
 # One row, with the columns of schemas.MEDIA.

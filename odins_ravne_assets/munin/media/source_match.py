@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from odins_ravne_assets.munin.media.media_files import is_medium, path_in_table
 from odins_ravne_assets.munin.media.media_table import Row, StoredMedia
@@ -129,11 +130,13 @@ class _Resolver:
         for n in here:
             if self._is_unchanged(n, store):
                 return n
-        files = _Files(store)
-        if not files.media:
+        if not holds_media(store):
             if here and len(self._sources) > 1:
                 return here[0]
             raise no_media(store)
+        if not self._sources:
+            return None
+        files = _Files(store)
         for n in here:
             if self._is_same_card(n, files):
                 return n
@@ -166,8 +169,9 @@ class _Resolver:
     def _is_same_card(self, number: int, files: "_Files") -> bool:
         """Return True if the files in a source's place are mostly its own, some of them edited."""
         rows = list(self._rows(number))
-        few = min(len(rows), len(files.media))
-        return 2 * files.shared(rows).count >= few or self._is_edited(rows, files)
+        shared = files.shared(rows)
+        few = min(shared.of, len(files.media))
+        return 2 * shared.count >= few or self._is_edited(rows, files)
 
     def _is_edited(self, rows: list[Row], files: "_Files") -> bool:
         """Return True if most files have the path and the recorded time of a row.
@@ -239,24 +243,19 @@ class _Resolver:
         try:
             if self._is_unchanged(number, store):
                 return None
-            files = _Files(store)
-            if not files.media:
+            if not holds_media(store):
                 return f"{place} holds no pictures or videos"
-            return None if self._is_same_card(number, files) else f"{place} holds other media"
+            same = self._is_same_card(number, _Files(store))
+            return None if same else f"{place} holds other media"
         except StoreError as error:
             return str(error)
 
 
-class _Shared(tuple[int, int]):
-    """How many files of a source a place holds, of how many."""
+class _Shared(NamedTuple):
+    """How many contents of a source a place holds, of how many."""
 
-    @property
-    def count(self) -> int:
-        return self[0]
-
-    @property
-    def of(self) -> int:
-        return self[1]
+    count: int
+    of: int
 
 
 class _Files:
@@ -265,12 +264,8 @@ class _Files:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._hashes: dict[str, str | None] = {}
-        unlisted: list[str] = []
-        listed = store.list("", on_error=lambda key, _: unlisted.append(key))
+        listed = store.list("", on_error=lambda key, reason: None)
         self.media = [found for found in listed if is_medium(found.key)]
-        if not self.media and unlisted:
-            # What cannot be listed may hold media; it becomes rows.
-            self.media = [StoredObject(key, 0, 0) for key in unlisted]
 
     def shared(self, rows: Iterable[Row]) -> _Shared:
         """Estimate how many files of a source, by its rows, are here, under whatever name.
@@ -279,20 +274,15 @@ class _Files:
         """
         hashes = {row["content_hash"]: row["bytes"] for row in rows if row["content_hash"]}
         sizes = Counter(hashes.values())
-        candidates = []
-        for found in self.media:
-            if sizes[found.size] > 0:
-                sizes[found.size] -= 1
-                candidates.append(found)
-        sizes = Counter(hashes.values())
         same_size = [found for found in self.media if found.size in sizes]
+        candidates = (Counter(found.size for found in same_size) & sizes).total()
         sample = _spread(sorted(same_size, key=lambda found: found.size))
         equal = {self._hash(found) for found in sample} & hashes.keys()
         if not sample:
-            return _Shared((0, len(hashes)))
+            return _Shared(0, len(hashes))
         if len(sample) == len(same_size):
-            return _Shared((len(equal), len(hashes)))
-        return _Shared((len(candidates) * len(equal) // len(sample), len(hashes)))
+            return _Shared(len(equal), len(hashes))
+        return _Shared(candidates * len(equal) // len(sample), len(hashes))
 
     def _hash(self, found: StoredObject) -> str | None:
         if found.key not in self._hashes:
@@ -341,6 +331,13 @@ def _spread(files: Sequence[StoredObject]) -> list[StoredObject]:
     if len(files) <= SAMPLE:
         return list(files)
     return [files[number * len(files) // SAMPLE] for number in range(SAMPLE)]
+
+
+def holds_media(store: ObjectStore) -> bool:
+    """Return True if a store holds media, or what cannot be listed, which may hold some."""
+    unlisted: list[str] = []
+    listed = store.list("", on_error=lambda key, reason: unlisted.append(key))
+    return any(is_medium(found.key) for found in listed) or bool(unlisted)
 
 
 def no_media(store: ObjectStore) -> StoreError:

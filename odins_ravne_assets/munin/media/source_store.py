@@ -61,7 +61,12 @@ class SourceFootage:
             if each.store is None:
                 continue
             begin = self.prefix(each.source)
-            for found in each.store.list(prefix, on_error):
+
+            def on_source_error(key: str, reason: str, begin: str = begin) -> None:
+                assert on_error is not None
+                on_error(key if key == "." else begin + key, reason)
+
+            for found in each.store.list(prefix, on_source_error if on_error else None):
                 yield found._replace(key=begin + found.key)
 
     def reading(self, path: str) -> AbstractContextManager[Path]:

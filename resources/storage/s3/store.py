@@ -19,6 +19,7 @@ from resources.storage.s3.lease import Lease
 from resources.storage.s3.listing import S3Listing
 from resources.storage.s3.location import s3_location
 from resources.storage.s3.upload import FileChangedError, S3Uploader
+from resources.storage.temporary_folder import process_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -183,6 +184,7 @@ class S3Store:
         suffix = suffix if len(suffix) <= MAX_SUFFIX else ""
         folder = self._staging_folder or Path(tempfile.gettempdir())
         try:
+            folder = self._staging_folder or process_folder("s3")
             folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix="s3-", suffix=suffix, dir=folder)
         except OSError as error:
