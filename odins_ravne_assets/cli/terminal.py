@@ -30,10 +30,11 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
+from odins_ravne_assets.results.unused_media import unused_media_lines
 from odins_ravne_assets.runs.process_pool import CameraRun
 from resources.errors import RavneError
 from resources.printable import printable
-from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON, REPORT_JSON_FILE
+from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON_FILE
 from resources.storage.local_store import LocalStore
 from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 from resources.storage.transfer.download import TransferProgress
@@ -312,7 +313,7 @@ def print_error(message: str) -> None:
 
 
 def print_unused_media(camera_id: str, stage3: Path) -> None:
-    """Print the number of a camera's media that could not be used, if any, and a single reason.
+    """Print a line for each kind of files that a camera's run did not use, or used in part.
 
     Args:
         stage3: the folder `stage3` of the camera's results.
@@ -320,38 +321,6 @@ def print_unused_media(camera_id: str, stage3: Path) -> None:
     report = read_json_object(LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals")
     for line in unused_media_lines(report):
         err.print(f"{escape(camera_id)}: {escape(line)}", soft_wrap=True)
-
-
-def unused_media_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line each on media that failed, on truncated ones, and on files that are no media.
-
-    Args:
-        report: the content of a camera's `stage3/report.json`.
-    """
-    totals, reasons = report["totals"], list(report.get("failed_by_reason", {}))
-    if totals["failed"]:
-        why = (
-            f": {reasons[0]}"
-            if len(reasons) == 1
-            else f"; the reasons are in {REPORT_JSON}, failed_by_reason"
-        )
-        names = _named(report.get("failed_examples", []), totals["failed"])
-        yield f"{totals['failed']} of {totals['media']} media could not be used{why}{names}"
-    if cut := totals.get("truncated", 0):
-        names = _named(report.get("truncated_examples", []), cut)
-        yield f"{cut} of {totals['media']} media are truncated, and used as far as they go{names}"
-    if others := report.get("other_files"):
-        kinds = ", ".join(f"{row['files']:,} {row['kind']}" for row in others)
-        examples = [path for row in others for path in row["examples"]]
-        count = sum(row["files"] for row in others)
-        yield f"files that are no pictures or videos: {kinds}{_named(examples, count)}"
-
-
-def _named(paths: Sequence[str], count: int) -> str:
-    """Return the first paths in brackets, with an ellipsis if there are more."""
-    shown = [printable(path) for path in paths[:MAX_NAMED]]
-    more = ", …" if shown and count > len(shown) else ""
-    return f" ({', '.join(shown)}{more})" if shown else ""
 
 
 def print_visits(stage3_folders: Sequence[Path]) -> None:

@@ -12,8 +12,8 @@ import dagster as dg
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.deployments import with_deployments
 from resources.settings.dagster_resource import RunSettings
-from resources.settings.profile import Profile
 from resources.settings.deployments import Deployment
+from resources.settings.profile import Profile
 
 # The metadata key of the newest capture time, see worker/asset_metadata.py.
 NEWEST_TIME_KEY = "time/last"

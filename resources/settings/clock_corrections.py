@@ -1,4 +1,4 @@
-"""Corrections of camera clocks, read from a CSV file.
+"""Corrections of camera clocks, read from a table: CSV or XLSX.
 
     camera_id,from,until,shift,utc_offset
     ridge-7,,2021-03-28T02:00,-00:04:30,+01:00
@@ -7,11 +7,11 @@
 `from` (inclusive) and `until` (exclusive) are times as the camera wrote them; an empty one is
 open. `shift` is added to the camera's time: ±seconds, or ±[D.]HH:MM[:SS]. `utc_offset` (±HH:MM) is
 the time zone of the corrected time, and overrides the camera's. Either may be empty, not both.
+Both are read without the plus, which spreadsheets remove.
 
-The file is read with the profile, so that jobs on AWS have its content.
+The table is read with the profile, so that jobs on AWS have its content.
 """
 
-import csv
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -23,6 +23,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from resources.errors import UsageError
 from resources.settings.camera_ids import parse_camera_id
+from resources.spreadsheets.ignored_columns import warn_of_ignored_columns
+from resources.spreadsheets.tables import Row, read_table
+from resources.spreadsheets.values import parse_time
 from resources.user_path import user_path
 
 Parsed = TypeVar("Parsed")
@@ -34,7 +37,8 @@ MAX_UTC_OFFSET_MINUTES = 14 * 60
 
 _SECONDS = re.compile(r"([+-]?)(\d{1,10})")
 _CLOCK = re.compile(r"([+-]?)(?:(\d{1,5})\.)?([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
-_UTC_OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
+# Of a spreadsheet, +02:00 may come back as 2:00 or 02:00:00.
+_UTC_OFFSET = re.compile(r"([+-]?)(0?\d|1[0-4]):([0-5]\d)(?::00)?")
 
 
 class ClockCorrection(BaseModel):
@@ -44,7 +48,7 @@ class ClockCorrection(BaseModel):
         start: as the camera wrote it; datetime.min if open.
         until: exclusive; datetime.max if open.
         time_zone: the name of the zone of corrected times that have no UTC offset.
-        line: of the CSV file; 0: of none.
+        line: of the table; 0: of none.
     """
 
     camera_id: str
@@ -63,7 +67,7 @@ class ClockCorrection(BaseModel):
 
 
 def read_clock_corrections(path: str | Path) -> tuple[ClockCorrection, ...]:
-    """Read the CSV file of clock corrections; those of a camera in order of time.
+    """Read the table of clock corrections; those of a camera in order of time.
 
     Raises:
         UsageError: it cannot be read, or a value is invalid; names the line, the value and what
@@ -82,7 +86,7 @@ def read_clock_corrections(path: str | Path) -> tuple[ClockCorrection, ...]:
 
 
 def _rows(value: Any) -> Any:
-    """Read the CSV file of a setting; parsed rows pass through."""
+    """Read the table of a setting; parsed rows pass through."""
     if not isinstance(value, str):
         return value
     try:
@@ -95,44 +99,19 @@ ClockCorrections = Annotated[tuple[ClockCorrection, ...], BeforeValidator(_rows)
 
 
 def _read(path: Path) -> Iterator[ClockCorrection]:
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark in front.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            _check_header(path, header)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield _Line(path, reader.line_num, header, cells).read()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"clock corrections {path}: cannot be read: {reason}") from None
-
-
-def _check_header(path: Path, header: list[str]) -> None:
-    if sorted(header) == sorted(CLOCK_CORRECTION_COLUMNS):
-        return
-    missing = [name for name in CLOCK_CORRECTION_COLUMNS if name not in header]
-    surplus = [name for name in header if name not in CLOCK_CORRECTION_COLUMNS] or header
-    problem = f"column {missing[0]} is missing" if missing else f"column {surplus[0]!r} is surplus"
-    raise UsageError(
-        f"clock corrections {path}, line 1: {problem}; the first line must be "
-        f"{','.join(CLOCK_CORRECTION_COLUMNS)}"
-    )
+    table = read_table(path, required=CLOCK_CORRECTION_COLUMNS)
+    warn_of_ignored_columns(table, CLOCK_CORRECTION_COLUMNS)
+    for row in table.rows:
+        yield _Line(path, row).read()
 
 
 class _Line:
-    """One line of the file, with error messages that name it."""
+    """One line of the table, with error messages that name it."""
 
-    def __init__(self, path: Path, number: int, header: list[str], cells: list[str]) -> None:
-        self._where = f"clock corrections {path}, line {number}"
-        self._number = number
-        if len(cells) != len(header):
-            raise UsageError(
-                f"{self._where}: has {len(cells)} values instead of {len(header)}, "
-                "separated by commas"
-            )
-        self._cells = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+    def __init__(self, path: Path, row: Row) -> None:
+        self._where = f"{path}, line {row.line}"
+        self._number = row.line
+        self._cells = row.cells
 
     def read(self) -> ClockCorrection:
         """Parse the correction."""
@@ -159,9 +138,9 @@ class _Line:
         if not text:
             return when_empty
         try:
-            time = datetime.fromisoformat(text)
-        except ValueError:
-            self._refuse(column, "allowed is a time as the camera wrote it, as 2021-05-28T09:30:11")
+            time = parse_time(text)
+        except ValueError as error:
+            self._refuse(column, str(error))
         if time.tzinfo is not None:
             self._refuse(column, "it must be a time as the camera wrote it, without an offset")
         return time

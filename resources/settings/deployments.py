@@ -255,7 +255,7 @@ class Deployment(BaseModel):
 def _zone(text: str | None) -> tzinfo | None:
     if not text:
         return None
-    if text[0] in "+-":
+    if text[0] in "+-0123456789":
         return timezone(timedelta(minutes=parse_utc_offset(text)))
     return parse_time_zone(text)
 

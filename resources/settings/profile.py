@@ -149,7 +149,7 @@ class Stage0(_Section):
     )
     clock_corrections: ClockCorrections = Field(
         (),
-        description="CSV of clock corrections: camera_id, from, until, shift, utc_offset.",
+        description="CSV or XLSX of clock corrections: camera_id, from, until, shift, utc_offset.",
     )
     max_megapixels: Annotated[float, Field(gt=0)] = Field(
         200.0, description="Larger pictures are rejected as decompression bombs."

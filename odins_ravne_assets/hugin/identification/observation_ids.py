@@ -11,7 +11,6 @@ the box (`missed_detections.labels_in_effect`), because one medium may have seve
 """
 
 import hashlib
-import math
 import re
 
 import polars as pl

@@ -84,14 +84,15 @@ def describe_other_files(rows: Iterable[dict[str, Any]]) -> str | None:
         rows: of `schemas.OTHER_FILES`.
     """
     parts = [
-        f"{row['files']:,} {_plural(row['kind'], row['files'])} "
+        f"{row['files']:,} {plural_kind(row['kind'], row['files'])} "
         f"({', '.join(row['examples'])}{', …' if row['files'] > len(row['examples']) else ''})"
         for row in rows
     ]
     return "; ".join(parts) or None
 
 
-def _plural(kind: str, files: int) -> str:
+def plural_kind(kind: str, files: int) -> str:
+    """Return a kind of files in the plural if there are several."""
     if files == 1:
         return kind
     noun, bracket, rest = kind.partition(" (")

@@ -94,17 +94,26 @@ def test_files_saved_by_spreadsheets_are_read(tmp_path: Path) -> None:
     assert load(tmp_path, text).of("a").corrected(NOON, None)[0] == NOON + timedelta(minutes=1)
 
 
+def test_a_spreadsheet_may_save_it_with_semicolons_local_days_and_without_the_plus(
+    tmp_path: Path,
+) -> None:
+    text = "camera_id;from;until;shift;utc_offset;note\na;28.5.2021 9:30;;1:00:00;2:00;mine\n"
+    corrected = load(tmp_path, text).of("a").corrected(NOON, None)
+    assert corrected == (NOON + timedelta(hours=1), 120)
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("", ["line 1", "column camera_id is missing", "camera_id,from,until,shift,utc_offset"]),
+        ("", ["has no rows; its first line must name the columns"]),
         ("camera_id,from,until,shift\n", ["line 1", "column utc_offset is missing"]),
-        (HEADER[:-1] + ",note\n", ["line 1", "column 'note' is surplus"]),
-        (HEADER[:-1] + ",shift\n", ["line 1", "is surplus"]),
-        (HEADER.replace(",", ";"), ["line 1", "column camera_id is missing"]),
-        (HEADER + "a,,,+60\n", ["line 2", "4 values instead of 5"]),
+        (HEADER[:-1] + ",shift\n", ["line 1", "2 columns are named shift (columns 4, 6)"]),
+        (HEADER + "a,,,+60,,5\n", ["line 2", "more values than the first line has columns"]),
         (HEADER + "a,,,+60,\nridge 7,,,+60,\n", ["line 3", "'ridge 7'", "use ridge-7"]),
-        (HEADER + "a,28.5.2021,,+60,\n", ["line 2", "from '28.5.2021'", "2021-05-28T09:30:11"]),
+        (
+            HEADER + "a,8.5.2021,,+60,\n",
+            ["line 2", "from '8.5.2021'", "day and month could be read either way"],
+        ),
         (HEADER + "a,,2021-05-28T12:00Z,+60,\n", ["line 2", "until '2021-05-28T12:00Z'", "offset"]),
         (HEADER + "a,2021-05-28,2021-05-28,+60,\n", ["line 2", "until", "later than from"]),
         (HEADER + "a,,,an hour,\n", ["line 2", "shift 'an hour'", "±[D.]HH:MM[:SS]"]),
@@ -118,7 +127,7 @@ def test_files_saved_by_spreadsheets_are_read(tmp_path: Path) -> None:
             HEADER + "a,2021-06-01,,+1,\nb,,,+1,\na,,2021-06-01T00:00:01,+2,\n",
             ["lines 2 and 4", "camera a"],
         ),
-        (HEADER + 'a,"2021\n', ["cannot be read"]),
+        (HEADER + 'a,"2021\n', ["line 2", "is not CSV"]),
     ],
 )
 def test_an_error_names_the_line_and_the_allowed_values(
@@ -131,8 +140,8 @@ def test_an_error_names_the_line_and_the_allowed_values(
 def test_a_missing_or_binary_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.csv: cannot be read: No such file"):
         read_clock_corrections(str(tmp_path / "gone.csv"))
-    (tmp_path / "clocks.csv").write_bytes(b"\xff\xfe\0c")
-    with pytest.raises(UsageError, match=r"clocks\.csv: cannot be read"):
+    (tmp_path / "clocks.csv").write_bytes(b"\xff\xfe\0c\0")
+    with pytest.raises(UsageError, match=r"clocks\.csv, line 1: is not text in UTF-16"):
         read_clock_corrections(tmp_path / "clocks.csv")
 
 
