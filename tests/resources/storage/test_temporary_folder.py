@@ -12,8 +12,7 @@ from resources.storage.temporary_folder import process_folder, temporary_folder
 
 HOLD = """
 import sys
-import time
-from resources.storage.temporary_folder import process_folder, temporary_folder
+from resources.storage.temporary_folder import temporary_folder
 with temporary_folder("step") as folder:
     (folder / "messages").touch()
     print(folder, flush=True)

@@ -373,7 +373,7 @@ def test_a_camera_without_times_does_not_prevent_the_package_of_a_project(tmp_pa
     places = [{"cameraID": name, "latitude": 59, "longitude": 17} for name, _ in stores]
     project = Project(**PROJECT.model_dump() | {"deployments": places})
     result = export_project(stores, tmp_path / "project", project, Privacy())
-    assert result.camtrap_dp == (1, 1, 0)
+    assert result.camtrap_dp == (1, 1, 1)
     assert camtrap_dp_errors(tmp_path / "project" / "camtrap-dp") == []
     assert pl.read_parquet(tmp_path / "project" / "observations.parquet").height == 2
 
