@@ -229,7 +229,8 @@ class Campaign:
         self._remote = f"{self._bucket}/results/undisturbed"
         with self._requests("PUT", "/footage/") as puts:
             _require(self._command.start(*self._batch(STAGING, self._remote)).wait())
-        self._check_results("undisturbed on S3", self._store(self._remote))
+        if problems := self._check_results("undisturbed", self._store(self._remote)):
+            raise SystemExit(f"on S3 and here: {'; '.join(problems)}")
         copy = self._folder / "copy"
         with self._requests("GET", "/results/") as gets:
             _require(self._command.start(*self._download(copy)).wait())

@@ -109,7 +109,7 @@ MAY_IMPORT = {
         f"{STORE}",
         "cameras": f"instance_home.py munin/media {STORE}",
         "arrivals": f"munin/media {STORE}",
-        "runs": f"cameras instance_home.py {BASE}",
+        "runs": f"cameras instance_home.py storage {BASE}",
         "results": f"{DATA} {HUGIN} {MUNIN} storage/transfer {STORE}",
         "costs": f"{DATA} hugin/identification {MUNIN} model_library retention {CLOUD}",
         "worker": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} model_library planning batch {STORE}",

@@ -17,11 +17,23 @@ CARD_FOLDER = re.compile(r"DCIM|[1-9]\d\d[A-Z0-9_]{5}", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera, with an output of its own."""
+    """One camera, with an output of its own.
+
+    Args:
+        footage_url: the place of footage that the next run reads, or reads again. The results list
+            all sources of the camera: see munin/media/sources.py.
+        earlier_footage: the places that were `footage_url` before, the first one first.
+    """
 
     camera_id: str
     footage_url: str
     output_url: str
+    earlier_footage: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All places of its footage that are known here."""
+        return (*self.earlier_footage, self.footage_url)
 
 
 def camera_id_for_folder(path: Path) -> str:

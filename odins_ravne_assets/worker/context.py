@@ -11,6 +11,7 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.model_library.bucket import fetch_models
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
+from odins_ravne_assets.munin.media.source_store import Footage, SourceFootage, open_footage
 from odins_ravne_assets.munin.progress import Metadata, Reporter, StageProgress
 from odins_ravne_assets.munin.tables.checks import CheckResult
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
@@ -57,7 +58,7 @@ class StepContext:
         after_crash: True if the previous worker crashed for an unknown reason.
         unit: the part of the media to process; None: all media, and the tables after them.
         update: use the profile's models and settings, whatever the results are made with.
-        footage: the camera's footage.
+        origin: the local folder that the footage is a copy of on S3; None: it is no copy.
         output: the camera's results.
     """
 
@@ -69,19 +70,31 @@ class StepContext:
     counters: WorkCounters = field(default_factory=WorkCounters)
     unit: Unit | None = None
     update: bool = True
+    origin: str | None = None
     open_store: OpenStore = open_store
     open_engine: EngineFactory = open_engine
-    footage: ObjectStore = field(init=False)
     output: ObjectStore = field(init=False)
     models: StepModels = field(init=False)
+    _footage: Footage | None = field(default=None, init=False)
     _written_parts: list[str] = field(default_factory=list, init=False)
     _recorded: set[str] = field(default_factory=set, init=False)
     _updated: tuple[SettingsRecord, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
-        self.footage = self.open_store(self.camera.footage_url)
         self.output = self.open_store(self.camera.output_url)
         self.models = self._open_models()
+
+    @property
+    def footage(self) -> Footage:
+        """The camera's footage, all sources of it: opens each medium by its path in the tables."""
+        if self._footage is None:
+            place, copies = self.camera.footage_url, self.profile.cloud is not None
+            self._footage = open_footage(self.output, place, self.open_store, copies, self.origin)
+        return self._footage
+
+    @footage.setter
+    def footage(self, footage: SourceFootage) -> None:
+        self._footage = footage
 
     def _open_models(self) -> StepModels:
         return StepModels(

@@ -3,18 +3,27 @@
 from datetime import datetime
 
 from odins_ravne_assets.munin.media.camera_clock import camera_clocks
-from odins_ravne_assets.munin.media.footage import FootageCounts, refresh_media_table
-from odins_ravne_assets.munin.media.media_files import is_medium
-from odins_ravne_assets.munin.media.media_table import case_conflicts
+from odins_ravne_assets.munin.media.footage import (
+    FootageCounts,
+    ProbeFile,
+    refresh_media_table,
+    require_camera,
+)
+from odins_ravne_assets.munin.media.media_table import case_conflicts, open_media_table
 from odins_ravne_assets.munin.media.other_files import describe_other_files
 from odins_ravne_assets.munin.media.probe_client import ProbeClient
+from odins_ravne_assets.munin.media.source_match import (
+    RunFootage,
+    require_rows_of_missing,
+    resolve_sources,
+)
+from odins_ravne_assets.munin.media.source_store import SourceFootage
+from odins_ravne_assets.munin.media.sources import load_sources, save_sources
 from odins_ravne_assets.munin.tables import checks
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata, footage_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
-from resources.errors import StoreError
 from resources.printable import printable
 from resources.storage import layout
-from resources.storage.object_store import ObjectStore
 
 # Folders named in a warning.
 MAX_NAMED = 5
@@ -26,7 +35,6 @@ def run_footage(context: StepContext) -> StageResult:
     Raises:
         StoreError: the footage holds no media, or cannot be listed.
     """
-    _require_media(context.footage)
     stage0 = context.profile.pipeline.stage0
     project = context.profile.project
     report_progress = context.progress("footage", None, "media")
@@ -36,6 +44,7 @@ def run_footage(context: StepContext) -> StageResult:
         context.raise_if_stopped()
 
     with ProbeClient(stage0) as probe:
+        context.footage = _find_sources(context, probe)
         counts = refresh_media_table(
             context.camera.camera_id,
             context.footage,
@@ -59,20 +68,36 @@ def run_footage(context: StepContext) -> StageResult:
     )
 
 
-def _require_media(footage: ObjectStore) -> None:
-    """Refuse footage without any media: a card that is not mounted must not empty the tables.
+def _find_sources(context: StepContext, probe: ProbeFile) -> SourceFootage:
+    """Find the sources of the camera, list them in the results, and say what has changed.
 
-    Folders that cannot be listed may hold media; they become rows.
+    Raises:
+        StoreError: the run's footage holds no media: a card that is not mounted must not empty the
+            tables. Or the results are another camera's.
     """
-    unlisted: list[str] = []
-    for found in footage.list("", on_error=lambda key, _: unlisted.append(key)):
-        if is_medium(found.key):
-            return
-    if not unlisted:
-        raise StoreError(
-            f"{footage.url}: holds no pictures or videos; name the folder with the "
-            "footage, and see that its card or disk is mounted"
+    camera, output = context.camera, context.output
+    footage = RunFootage(
+        camera.footage_url,
+        context.origin,
+        camera.earlier_footage,
+        context.profile.cloud is not None,
+    )
+    listed = load_sources(output)
+    with open_media_table(output, layout.MEDIA_TABLE) as stored:
+        require_camera(stored, camera.camera_id, output)
+        resolved = resolve_sources(
+            camera.camera_id,
+            footage,
+            listed.sources if listed else None,
+            stored,
+            context.open_store,
+            lambda path: probe(path).recorded_at,
         )
+        require_rows_of_missing(resolved, stored, output)
+    for message in resolved.messages:
+        context.reporter.warning(message)
+    save_sources(output, camera.camera_id, [each.source for each in resolved.opened])
+    return SourceFootage(resolved.opened, camera.footage_url)
 
 
 def _warn_of_hidden_media(context: StepContext, counts: FootageCounts) -> None:

@@ -11,6 +11,7 @@ the box (`missed_detections.labels_in_effect`), because one medium may have seve
 """
 
 import hashlib
+import math
 import re
 
 import polars as pl
@@ -59,12 +60,13 @@ def is_shown_as(identifier: str, text: str) -> bool:
     if not _NUMBER.fullmatch(text) or not _NUMBER.fullmatch(identifier):
         return False
     mantissa, _, exponent = text.lower().replace(",", ".").partition("e")
-    shown = float(f"{mantissa}e{exponent or 0}")
+    number, shown = float(identifier), float(f"{mantissa}e{exponent or 0}")
+    if not math.isfinite(number) or not math.isfinite(shown):
+        return False  # too large: a spreadsheet keeps the text
+    if not exponent:  # fifteen digits are kept
+        return math.isclose(number, shown, rel_tol=1e-14)
     decimals = len(mantissa.partition(".")[2])
-    # Fifteen digits of an integer are kept.
-    accuracy = 10.0**-decimals if exponent else 10.0 ** -(DIGITS - 2)
-    scale = 10.0 ** int(exponent) if exponent and int(exponent) < 308 else shown
-    return abs(float(identifier) - shown) <= accuracy * scale
+    return math.isclose(number, shown, rel_tol=0, abs_tol=10.0 ** (int(exponent) - decimals))
 
 
 def added_detection_id() -> pl.Expr:

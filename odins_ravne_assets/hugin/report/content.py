@@ -42,7 +42,7 @@ class VisitRate(NamedTuple):
         explanation: how the rate is computed, or why it cannot be.
     """
 
-    camera_days: int | None
+    camera_days: float | None
     explanation: str
 
     def of(self, visits: int) -> str:
@@ -53,9 +53,13 @@ class VisitRate(NamedTuple):
         return f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
 
 
-def visit_rate(effort: pl.DataFrame) -> VisitRate:
-    """Return the rate of visits; without camera days if a clock may have been wrong."""
-    days = int(effort["camera_days"].sum())
+def visit_rate(effort: pl.DataFrame, not_counted: int = 0) -> VisitRate:
+    """Return the rate of visits; without camera days if a clock may have been wrong.
+
+    Args:
+        not_counted: visits of cameras without known days, or outside of the active times.
+    """
+    days = float(effort["camera_days"].sum())
     if not _implausible(effort).is_empty():
         return VisitRate(
             None,
@@ -66,14 +70,27 @@ def visit_rate(effort: pl.DataFrame) -> VisitRate:
         return VisitRate(
             None, "Visits per 100 camera days cannot be computed because no file has a time."
         )
-    camera_days = "1 camera day" if days == 1 else f"{days:,} camera days"
+    shown = format_days(days)
+    camera_days = f"{shown} camera day{'s' * (shown != '1')}"
     text = f"The rate per 100 camera days is the number of visits / {camera_days} × 100"
-    few = days < MIN_SIGNIFICANT_DAYS
-    return VisitRate(days, f"{text}; it is not reliable for so few days." if few else f"{text}.")
+    text += "; it is not reliable for so few days." if days < MIN_SIGNIFICANT_DAYS else "."
+    if not_counted:
+        visits = "1 visit is" if not_counted == 1 else f"{not_counted:,} visits are"
+        text += (
+            f" {visits} not counted in it: of cameras whose days are not known, or outside of the "
+            "times in which the camera was active."
+        )
+    return VisitRate(days, text)
+
+
+def format_days(days: float) -> str:
+    """Return a number of days with at most one decimal."""
+    return f"{round(days, 1):,.1f}".removesuffix(".0")
 
 
 def _implausible(effort: pl.DataFrame) -> pl.DataFrame:
-    return effort.filter(pl.col("camera_days") > MAX_PLAUSIBLE_DAYS)
+    """Cameras whose files span more days than is plausible; days of deployments are stated."""
+    return effort.filter((pl.col("camera_days") > MAX_PLAUSIBLE_DAYS) & ~pl.col("deployed"))
 
 
 def title(effort: pl.DataFrame) -> str:
@@ -82,12 +99,14 @@ def title(effort: pl.DataFrame) -> str:
 
 
 def period(effort: pl.DataFrame) -> str:
-    """Return the first and the last day of the files."""
+    """Return the first and the last day of the cameras."""
     days = first_and_last_day(effort)
     if days is None:
         return "The period is unknown because no file has a time."
     first, last = days
     clock = "the camera's clock" if effort.height == 1 else "the cameras' clocks"
+    if effort["deployed"].all():
+        clock = "the deployments"
     return f"{first} by {clock}" if first == last else f"{first} to {last} by {clock}"
 
 
@@ -95,12 +114,13 @@ def summary_tiles(
     visits: pl.DataFrame, effort: pl.DataFrame, cameras: Sequence[CameraResults]
 ) -> list[Row]:
     """Return the totals at the top of the page."""
+    days = format_days(visit_rate(effort).camera_days or 0)
     totals = Counter[str]()
     for camera in cameras:
         totals.update(camera.report["totals"])
     values = [
-        ("visit", "visits", visits.height),
-        ("to review", "to review", int(visits["needs_review"].sum())),
+        ("visit", "visits", f"{visits.height:,}"),
+        ("to review", "to review", f"{int(visits['needs_review'].sum()):,}"),
         (
             "animal species",
             "animal species",

@@ -10,7 +10,7 @@ reviewer has said before is not stored again (`label_history`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -31,10 +31,10 @@ from odins_ravne_assets.hugin.review.observation_rows import (
     BOX,
     FIRST,
     ID,
-    NO_BOX,
     NotPlacedError,
     ObservationRow,
     Observations,
+    Target,
 )
 from odins_ravne_assets.hugin.review.review_files import Cells, ReviewFile
 from odins_ravne_assets.hugin.review.withdrawals import without_withdrawn
@@ -43,6 +43,7 @@ from resources.spreadsheets.values import parse_count
 
 COUNT_COLUMN_NAMES = ("count", "Count")
 MAX_COUNT = 100_000  # animals in one medium; a larger number is a typing error
+NO_BOX = dict.fromkeys(("frame_number", *"xywh"))
 MAX_SHOWN = 20  # characters of a count that is wrong
 LOST = (
     "its first detection is not in the results any more, because the file or the box is gone; "
@@ -148,6 +149,7 @@ class _Parser:
         self._file, self._tables, self._taxonomy = file, tables, taxonomy
         self._review = review
         self._hashes = dict(tables.media.select("path", "content_hash").iter_rows())
+        self._history = LabelHistory(tables.corrections)
         self._result = CameraLabels()
 
     def parsed(self) -> CameraLabels:
@@ -161,7 +163,7 @@ class _Parser:
                 of_observations.append((line, cells))
             elif self._file.label(cells) or "File" in cells:
                 of_media.append((line, cells))
-        if of_observations:
+        if any(self._file.label(cells) for _, cells in of_observations):
             self._label_observations(of_observations)
         if of_media:
             self._label_media(of_media)
@@ -186,26 +188,22 @@ class _Parser:
             except (NotPlacedError, ValueError) as error:
                 if text:
                     self._result.failed[line] = str(error)
-        firsts = {row.first for row in rows.values()}
-        contents = self._contents_of(firsts)
-        history = LabelHistory(self._tables.corrections, contents, firsts)
-        targets = observations.targets(list(rows.values()), history)
+        targets = observations.targets(list(rows.values()), self._history)
         for line, label in labels.items():
-            first = rows[line].first
-            fixed = {FIRST: first, "comment": rows[line].cells.get("comment") or None}
-            self._label_observation(line, label, targets[first], fixed, history)
+            self._label_observation(line, label, rows[line], targets[rows[line].first])
 
     def _label_observation(
-        self, line: int, label: Label, targets: Sequence[Row], fixed: Row, history: LabelHistory
+        self, line: int, label: Label, row: ObservationRow, targets: Sequence[Target]
     ) -> None:
-        said = _words(label, None)
-        own = history.of_observation(fixed[FIRST], self._review.by)
-        before = [history.in_effect(target) for target in targets]
-        if not self._is_known(said, own, before):
+        fixed = {FIRST: row.first, "comment": row.cells.get("comment") or None}
+        own = self._history.of_observation(row.first, self._review.by)
+        before = [each.said or self._history.in_effect(each.row) for each in targets]
+        if not self._is_known(_words(label), own, before):
             if not targets:
                 self._result.failed[line] = LOST
                 return
-            self._store(line, [{**target, **self._columns(label), **fixed} for target in targets])
+            columns = {**self._columns(label), **fixed}
+            self._result.rows[line] = [{**target.row, **columns} for target in targets]
         self._count(line, label, own, before)
 
     def _observations(self) -> Observations:
@@ -217,10 +215,6 @@ class _Parser:
         return Observations(
             tables.names.camera_id, tables.observations, tables.detections, tables.media, added
         )
-
-    def _contents_of(self, firsts: Iterable[str]) -> list[str]:
-        """Content hashes of the observations that the rows are of."""
-        return self._tables.media["content_hash"].drop_nulls().to_list()
 
     # Rows of media.
 
@@ -243,13 +237,11 @@ class _Parser:
                 continue
             if not place.names_camera:
                 self._result.by_path.add(line)
-        contents = {each.row["content_hash"] for each in found}
-        history = LabelHistory(self._tables.corrections, contents, ())
         by_target: dict[tuple[Any, ...], list[_MediumLabel]] = defaultdict(list)
         for each in found:
             by_target[tuple(each.row[name] for name in BOX)].append(each)
         for labels in by_target.values():
-            self._label_medium(labels, history)
+            self._label_medium(labels)
 
     def _not_found(self, line: int, place: Place, of_project: bool) -> None:
         """A row whose medium this camera lacks: in a file of a project it may be another's."""
@@ -260,22 +252,26 @@ class _Parser:
             camera = self._tables.names.camera_id
             self._result.failed[line] = f"camera {camera} has no medium {place.missing}"
 
-    def _label_medium(self, labels: Sequence[_MediumLabel], history: LabelHistory) -> None:
+    def _label_medium(self, labels: Sequence[_MediumLabel]) -> None:
         """Store the labels of one medium, or box, unless all are known."""
         target = labels[0].row
         withdraws = any(each.row["withdraws"] for each in labels)
-        said: Words = WITHDRAWN if withdraws else frozenset(
-            (each.row["category"], each.row["species"], each.row["count"]) for each in labels
+        said: Words = (
+            WITHDRAWN
+            if withdraws
+            else frozenset(
+                (each.row["category"], each.row["species"], each.row["count"]) for each in labels
+            )
         )
         if target["x"] is None:
-            own = history.of_medium(target["content_hash"], self._review.by)
+            own = self._history.of_medium(target["content_hash"], self._review.by)
         else:
-            own = history.of_box(target, self._review.by)
-        before = [history.in_effect(target)]
+            own = self._history.of_box(target, self._review.by)
+        before = [self._history.in_effect(target)]
         known = self._is_known(said, own, before)
         for each in labels:
             if not known:
-                self._store(each.line, [each.row])
+                self._result.rows[each.line] = [each.row]
             label = Label(each.row["category"], each.row["species"], None, withdraws)
             self._count(each.line, label, own, before)
 
@@ -322,9 +318,6 @@ class _Parser:
             return True
         return bool(before) and all((each.words if each else WITHDRAWN) == said for each in before)
 
-    def _store(self, line: int, rows: list[Row]) -> None:
-        self._result.rows[line] = rows
-
     def _count(
         self, line: int, label: Label, own: Said | None, before: Sequence[Said | None]
     ) -> None:
@@ -348,8 +341,8 @@ class _Parser:
             )
 
 
-def _words(label: Label, count: int | None) -> Words:
-    return WITHDRAWN if label.withdraws else frozenset({(label.category, label.species, count)})
+def _words(label: Label) -> Words:
+    return WITHDRAWN if label.withdraws else frozenset({(label.category, label.species, None)})
 
 
 def _count(cells: Cells) -> int | None:

@@ -28,6 +28,7 @@ from odins_ravne_assets.hugin.review.missed_detections import (
     find_missed_detections,
     labels_in_effect,
 )
+from odins_ravne_assets.hugin.review.withdrawals import without_withdrawn
 from odins_ravne_assets.hugin.review.without_effect import NONE_WITHOUT_EFFECT, without_effect
 from odins_ravne_assets.munin.tables import schemas
 from resources.storage.layout import CORRECTIONS_FOLDER
@@ -58,11 +59,16 @@ class ReviewedIdentifications:
 
 
 def read_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
-    """Read all corrections of a camera, the latest last.
+    """Read the corrections of a camera that are not withdrawn, the latest last.
 
     Returns:
         Rows of `tables.CORRECTIONS`, and `handed_in`: the number of the file, in the same order.
     """
+    return without_withdrawn(read_all_corrections(store, stack))
+
+
+def read_all_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
+    """Read all corrections of a camera, as `read_corrections` does, and withdrawals."""
     keys = sorted(
         found.key for found in store.list(CORRECTIONS_FOLDER) if found.key.endswith(".parquet")
     )

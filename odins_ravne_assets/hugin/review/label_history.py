@@ -41,23 +41,16 @@ def words_of(rows: Iterable[Row]) -> Words:
 
 
 class LabelHistory:
-    """The stored corrections of a camera, for the media that a file is about.
+    """The stored corrections of a camera.
 
     Args:
         corrections: the result of `read_all_corrections`.
-        contents: content hashes of the media.
-        firsts: first detections of the observations.
     """
 
-    def __init__(
-        self, corrections: pl.DataFrame, contents: Iterable[str], firsts: Iterable[str]
-    ) -> None:
-        about = pl.col("content_hash").is_in(list(contents)) | pl.col("first_detection").is_in(
-            list(firsts)
-        )
+    def __init__(self, corrections: pl.DataFrame) -> None:
         self._of_content: dict[str, list[Row]] = defaultdict(list)
         self._of_first: dict[str, list[Row]] = defaultdict(list)
-        for row in corrections.filter(about.fill_null(False)).iter_rows(named=True):
+        for row in corrections.iter_rows(named=True):
             self._of_content[row["content_hash"]].append(row)
             if row["first_detection"] is not None:
                 self._of_first[row["first_detection"]].append(row)
@@ -81,7 +74,7 @@ class LabelHistory:
         )
 
     def in_effect(self, target: Row) -> Said | None:
-        """Return the labels that a medium or box has now.
+        """Return the labels that a medium has now; of a box, without counts.
 
         Args:
             target: a row of `tables.CORRECTIONS`, which need not have a label.
@@ -89,7 +82,7 @@ class LabelHistory:
         rows = self._of_content[target["content_hash"]]
         if target["x"] is not None:
             rows = [row for row in rows if row["x"] is None or _same_box(row, target)]
-            rows = _preferring_boxes(rows)
+            rows = [{**row, "count": None} for row in _preferring_boxes(rows)]
         said = _last(rows)
         return said if said and said.words else None
 
@@ -123,7 +116,7 @@ def _last(rows: Iterable[Row]) -> Said | None:
 
 
 def _preferring_boxes(rows: list[Row]) -> list[Row]:
-    """The labels of the last file, those of the box if it has some."""
+    """The labels of the last file, only those of the box if it has some."""
     latest = [row for row in rows if row["handed_in"] == rows[-1]["handed_in"]]
     return [row for row in latest if row["x"] is not None] or latest
 

@@ -89,7 +89,7 @@ def _match_boxes(
     )
     whole = pl.col("x").is_null()
     pairs = pairs.filter(same_frame).with_columns(
-        overlap=_overlap(),
+        overlap=overlap(),
         is_box=~whole,
         same_category=(pl.col("category") == pl.col("category_detected")).fill_null(False),
         same_name=(pl.col("new_name") == pl.col("name")).fill_null(False),
@@ -103,8 +103,8 @@ def _match_boxes(
     ).select("path", "box_number", *_PRECEDENCE, "new_name", frame_number="frame_number_detected")
 
 
-def _overlap() -> pl.Expr:
-    """Intersection over union of the corrected box and the detection."""
+def overlap() -> pl.Expr:
+    """Return the intersection over union of the boxes xywh and xywh with suffix `_detected`."""
     sides = []
     for start, size in (("x", "w"), ("y", "h")):
         low = pl.max_horizontal(start, f"{start}_detected")

@@ -24,13 +24,12 @@ from odins_ravne_assets.hugin.identification.observation_ids import (
     observation_id,
     observation_id_0_1,
 )
-from odins_ravne_assets.hugin.review.label_history import LabelHistory
+from odins_ravne_assets.hugin.review.label_history import LabelHistory, Said
 
 ID, FIRST = "observation_id", "first_detection"
 
 Row = dict[str, Any]
 BOX = ("content_hash", "frame_number", *"xywh")
-NO_BOX = dict.fromkeys(("frame_number", *"xywh"))
 
 
 class NotPlacedError(Exception):
@@ -46,11 +45,21 @@ class ObservationRow:
 
 
 @dataclass(frozen=True)
-class _Member:
-    """A detection of an observation: rows of `tables.CORRECTIONS` without a label."""
+class Target:
+    """What a label is for.
 
-    detection_id: str
-    box: Row
+    Attributes:
+        row: a row of `tables.CORRECTIONS` without a label.
+        said: the label of what has no box, which is a reviewer's.
+    """
+
+    row: Row
+    said: Said | None = None
+
+    @property
+    def has_box(self) -> bool:
+        """True for a box; False for what a reviewer added to a medium."""
+        return self.row["x"] is not None
 
 
 class Observations:
@@ -80,7 +89,9 @@ class Observations:
         self._firsts = dict(
             numbered.join(first, on="observation").select("observation_id", "detection_id").rows()
         )
-        self._species = observations["species"].to_list()
+        self._observations = observations.select(
+            "category", "species", "reviewed_by", "reviewed_on"
+        )
         self._known_ids_0_1: dict[tuple[str, str, str], dict[str, list[str]]] = {}
 
     def first_detection(self, cells: Mapping[str, str]) -> str:
@@ -108,19 +119,17 @@ class Observations:
 
     def targets(
         self, rows: Sequence[ObservationRow], history: LabelHistory
-    ) -> dict[str, list[Row]]:
+    ) -> dict[str, list[Target]]:
         """Return what the labels of rows are for, by first detection; empty: nothing is left.
 
         Args:
             rows: of one file, also those without a label: they have their detections, too.
 
-        Returns:
-            Rows of `tables.CORRECTIONS` without a label, with `instead_of`.
         """
         by_first = {row.first: row for row in rows}
         places = self._places(by_first)
         in_one: dict[int, list[tuple[int, ObservationRow]]] = defaultdict(list)
-        targets: dict[str, list[Row]] = {}
+        targets: dict[str, list[Target]] = {}
         for first, row in by_first.items():
             if first in places:
                 observation, position = places[first]
@@ -175,7 +184,7 @@ class Observations:
 
     def _species_of(self, first: str) -> str | None:
         place = self._places({first}).get(first)
-        return self._species[place[0]] if place else None
+        return str(self._observations["species"][place[0]]) if place else None
 
     def _places(self, firsts: Iterable[str]) -> dict[str, tuple[int, int]]:
         """The observation and the position in it of each detection that is in one."""
@@ -187,25 +196,35 @@ class Observations:
             ).iter_rows()
         }
 
-    def _members_of(self, observations: Iterable[int]) -> dict[int, list[_Member]]:
-        found: dict[int, list[_Member]] = defaultdict(list)
+    def _members_of(self, observations: Iterable[int]) -> dict[int, list[Target]]:
+        found: dict[int, list[Target]] = defaultdict(list)
         rows = self._members.filter(
             pl.col("observation").is_in(pl.Series(list(observations), dtype=pl.UInt32))
         )
         for row in rows.iter_rows(named=True):
-            box = {name: row[name] for name in BOX}
-            if row["x"] is None:
-                box |= {**NO_BOX, "instead_of": self._species[row["observation"]]}
-            found[row["observation"]].append(_Member(row["detection_id"], box))
+            found[row["observation"]].append(self._target(row))
         return found
 
-    def _outside(self, first: str, history: LabelHistory) -> list[Row]:
+    def _target(self, member: Row) -> Target:
+        box = {name: member[name] for name in BOX}
+        if member["x"] is not None:
+            return Target(box)
+        observation = self._observations.row(member["observation"], named=True)
+        species = observation["species"]
+        said = Said(
+            frozenset({(observation["category"], species, None)}),
+            observation["reviewed_by"],
+            observation["reviewed_on"],
+        )
+        return Target({**box, "instead_of": species}, said)
+
+    def _outside(self, first: str, history: LabelHistory) -> list[Target]:
         """The boxes of a row whose first detection is in no observation."""
         before = _boxes_before(first, history)
         if before:
             return before
         own = self._detections.filter(pl.col("detection_id") == first)
-        return own.select(BOX).rows(named=True)
+        return [Target(row) for row in own.select(BOX).iter_rows(named=True)]
 
 
 def _members(
@@ -234,22 +253,22 @@ def _members(
 
 
 def _divide(
-    placed: list[tuple[int, ObservationRow]], members: list[_Member], history: LabelHistory
-) -> dict[str, list[Row]]:
+    placed: list[tuple[int, ObservationRow]], members: list[Target], history: LabelHistory
+) -> dict[str, list[Target]]:
     """The boxes of each row in an observation, by first detection.
 
     Args:
         placed: rows with the position of their first detection, in this order.
     """
     if len(placed) == 1 and _is_unchanged(*placed[0], members):
-        return {placed[0][1].first: [member.box for member in members]}
-    targets: dict[str, list[Row]] = {}
-    labelled_as = [history.first_detection_of(member.box) for member in members]
+        return {placed[0][1].first: members}
+    targets: dict[str, list[Target]] = {}
+    labelled_as = [history.first_detection_of(member.row) for member in members]
     # The first row has what came in front of it, such as detections of a lower threshold.
     starts = [0, *(position for position, _ in placed[1:]), len(members)]
     for (_, row), start, end in zip(placed, starts, starts[1:], strict=False):
         own = [
-            member.box
+            member
             for number, (member, first) in enumerate(zip(members, labelled_as, strict=True))
             if first == row.first or (first is None and start <= number < end)
         ]
@@ -257,18 +276,14 @@ def _divide(
     return targets
 
 
-def _boxes_before(first: str, history: LabelHistory) -> list[Row]:
+def _boxes_before(first: str, history: LabelHistory) -> list[Target]:
     """The boxes that were labelled as an observation."""
-    return list(
-        {
-            tuple(row[name] for name in BOX): {name: row[name] for name in BOX}
-            for row in history.boxes_of(first)
-        }.values()
-    )
+    rows = [{name: row[name] for name in BOX} for row in history.boxes_of(first)]
+    return [Target(row) for row in {tuple(row.values()): row for row in rows}.values()]
 
 
-def _is_unchanged(position: int, row: ObservationRow, members: list[_Member]) -> bool:
+def _is_unchanged(position: int, row: ObservationRow, members: list[Target]) -> bool:
     """True if the row describes the observation as it is, as far as its columns say."""
     count = row.cells.get("detection_count", "")
-    boxes = sum(member.box["x"] is not None for member in members)
+    boxes = sum(member.has_box for member in members)
     return position == 0 and (not count or count.removesuffix(".0") == str(boxes))

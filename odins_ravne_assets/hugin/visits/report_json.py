@@ -127,8 +127,9 @@ def truncated(processed: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _paths(processed: pl.LazyFrame) -> list[str]:
-    """Return the first paths."""
-    return processed.select("path").head(MAX_EXAMPLES).collect()["path"].to_list()
+    """Return the first paths, in their order."""
+    first = processed.select(pl.col("path").bottom_k(MAX_EXAMPLES).sort())
+    return first.collect(engine="streaming")["path"].to_list()
 
 
 def _failed(processed: pl.LazyFrame) -> pl.LazyFrame:

@@ -32,8 +32,9 @@ from odins_ravne_assets.munin.media.child_process import (
 )
 from odins_ravne_assets.munin.media.media_files import Format
 from odins_ravne_assets.munin.media.probe import CHANGED, MAX_INT32, MAX_VIDEO_SECONDS
+from odins_ravne_assets.munin.media.source_store import Footage, is_remote, locate
 from resources.errors import StoreError
-from resources.storage.object_store import S3_SCHEME, ObjectStore, modified_ns
+from resources.storage.object_store import modified_ns
 
 # Seconds between checks of a decoder that sends nothing.
 POLL_SECONDS = 0.5
@@ -152,7 +153,7 @@ class DecodePool:
     """
 
     def __init__(
-        self, footage: ObjectStore, media: Iterator[Medium | MediumFailed], settings: DecodeSettings
+        self, footage: Footage, media: Iterator[Medium | MediumFailed], settings: DecodeSettings
     ) -> None:
         self._media = media
         self._media_lock = threading.Lock()
@@ -219,7 +220,7 @@ class _DecoderThread:
     def __init__(
         self,
         take: TakeMedium,
-        footage: ObjectStore,
+        footage: Footage,
         settings: DecodeSettings,
         events: "SimpleQueue[DecodeEvent | BaseException | None]",
     ) -> None:
@@ -310,8 +311,9 @@ class _DecoderThread:
         for _ in range(MAX_STARTS):
             self._begun = False
             try:
-                with self._footage.reading(medium.path) as path:
-                    return self._try_unchanged(medium, path)
+                store, key = locate(self._footage, medium.path)
+                with store.reading(key) as path:
+                    return self._try_unchanged(medium, path, is_remote(store))
             except (ChildDiedError, ChildHungError) as error:
                 self._discard_child()
                 failure = str(error)
@@ -327,10 +329,9 @@ class _DecoderThread:
         return MediumUnavailable(medium, f"the decoder {failure}")
 
     def _try_unchanged(
-        self, medium: Medium, path: Path
+        self, medium: Medium, path: Path, is_copy: bool
     ) -> MediumEnded | MediumFailed | MediumUnavailable:
         """Decode a medium if its file is what Stage 0 read, before and after."""
-        is_copy = self._footage.url.startswith(S3_SCHEME)
         if medium.is_at(path, is_copy):
             outcome = self._try(medium, self._request(medium, str(path)))
             if medium.is_at(path, is_copy):

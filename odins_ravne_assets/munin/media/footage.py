@@ -42,7 +42,7 @@ from odins_ravne_assets.munin.media.probe import (
     join_remarks,
 )
 from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
-from odins_ravne_assets.munin.media.source_store import SourceFootage
+from odins_ravne_assets.munin.media.source_store import Footage, SourceFootage
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.errors import MediaError, StoreError
 from resources.settings.profile import Stage0
@@ -105,7 +105,7 @@ class Unlisted(NamedTuple):
 
 def refresh_media_table(
     camera_id: str,
-    footage: ObjectStore | SourceFootage,
+    footage: Footage,
     results: ObjectStore,
     key: str,
     settings: Stage0,
@@ -123,16 +123,24 @@ def refresh_media_table(
     counts = FootageCounts()
     rules = offset_rules(settings, clocks.of(camera_id))
     with open_media_table(results, key) as known:
-        if known.camera_id not in {None, camera_id}:
-            raise StoreError(
-                f"{results.url}: holds the results of camera {known.camera_id}, not of "
-                f"{camera_id}; name another OUTPUT, or --camera {known.camera_id} to add the "
-                "footage to that camera"
-            )
+        require_camera(known, camera_id, results)
         rows = read_footage(camera_id, footage, settings, probe, known, clocks, counts, on_progress)
         write_media_table(rows, results, key, rules, kept_rules(footage, known, rules))
     write_other_files(counts.other_files, results)
     return counts
+
+
+def require_camera(known: StoredMedia, camera_id: str, results: ObjectStore) -> None:
+    """Check that a media table is that of a camera.
+
+    Raises:
+        StoreError: it is another camera's; names both ways out.
+    """
+    if known.camera_id not in {None, camera_id}:
+        raise StoreError(
+            f"{results.url}: holds the results of camera {known.camera_id}, not of {camera_id}; "
+            f"name another OUTPUT, or --camera {known.camera_id} to add the footage to that camera"
+        )
 
 
 def read_footage(

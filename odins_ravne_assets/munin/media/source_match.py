@@ -18,6 +18,7 @@ from odins_ravne_assets.munin.media.media_table import Row, StoredMedia
 from odins_ravne_assets.munin.media.source_store import OpenPlace, open_source, place_to_open
 from odins_ravne_assets.munin.media.sources import OpenedSource, Source, source_name
 from resources.errors import MediaError, StoreError
+from resources.storage.layout import MEDIA_TABLE
 from resources.storage.object_store import ObjectStore, StoredObject, key_order
 from resources.storage.open_store import display_url
 
@@ -95,7 +96,25 @@ def _source_of_old_results(
         yield Source(source_name(place, (), camera_id), place, copy)
 
 
+def require_rows_of_missing(
+    resolved: ResolvedSources, stored: StoredMedia, results: ObjectStore
+) -> None:
+    """Check that the rows of sources that are not available can stay.
+
+    Raises:
+        StoreError: the media table, which holds them, is missing or damaged.
+    """
+    missing = [each.source.name for each in resolved.opened if each.store is None]
+    if missing and stored.path is None:
+        raise StoreError(
+            f"{results.url}/{MEDIA_TABLE}: is missing or damaged, and {', '.join(missing)} cannot "
+            "be read now; make these sources available, or remove them with munin sources remove"
+        )
+
+
 class _Resolver:
+    """Compares the places of one run with the rows of the last."""
+
     def __init__(
         self,
         camera_id: str,

@@ -80,7 +80,11 @@ class SourceFootage:
         return store.reading_edges(key)
 
 
-def locate(footage: ObjectStore | SourceFootage, path: str) -> tuple[ObjectStore, str]:
+# The footage of a camera: with all its sources, or, where it has no list of them, one store.
+Footage = ObjectStore | SourceFootage
+
+
+def locate(footage: Footage, path: str) -> tuple[ObjectStore, str]:
     """Return the store that holds a medium, and its key there.
 
     Raises:
@@ -95,7 +99,7 @@ def open_footage(
     open_place: OpenPlace,
     uses_copies: bool,
     origin: str | None = None,
-) -> ObjectStore | SourceFootage:
+) -> Footage:
     """Open the footage that the media table of results describes.
 
     Args:

@@ -17,7 +17,7 @@ MAX_OFFSET_MINUTES = 14 * 60
 _MAX_LENGTH = 64
 
 _CLOCK = (
-    r"(?P<hour>\d{1,2})\s*(?P<colon>[:.])\s*(?P<minute>\d{1,2})"
+    r"(?P<hour>\d{1,2})\s*(?P<colon>[:.\s-])\s*(?P<minute>\d{1,2})"
     r"(?:\s*(?P=colon)\s*(?P<second>\d{1,2})(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"\s*(?:(?P<half>[AaPp])\.?[Mm]?\.?)?"
 )
