@@ -70,6 +70,7 @@ def _recompute(folder: Path, changed: dict[str, float], profile_name: str) -> Pa
     from odins_ravne_assets.hugin.exports.export import export_camera
     from odins_ravne_assets.hugin.report.page import make_report_page
     from odins_ravne_assets.hugin.visits.stage3 import run_stage3
+    from odins_ravne_assets.hugin.visits.stored_deployments import read_deployments
 
     (report,) = read_reports([folder])
     (camera_id,) = {camera["camera_id"] for camera in report["cameras"]}
@@ -79,10 +80,13 @@ def _recompute(folder: Path, changed: dict[str, float], profile_name: str) -> Pa
     settings |= {f"pipeline.stage3.{key}": each for key, each in changed.items()}
     settings["project.species"] = report["species_list"]
     profile = load_profile(profile_name, settings, {})
-    stage3, species = profile.pipeline.stage3, profile.project.species
+    project = profile.project
+    if all(row.cameraID != camera_id for row in project.deployments):
+        project = project.model_copy(update={"deployments": read_deployments(source)})
+    stage3, species = profile.pipeline.stage3, project.species
     result = run_stage3(source, stage3, report["models"], profile.privacy, species, target)
-    make_report_page(source, target, profile.privacy)
-    exported = export_camera(source, camera_id, profile.project, profile.privacy, target)
+    make_report_page(source, target, profile.privacy, project.deployments)
+    exported = export_camera(source, camera_id, project, profile.privacy, target)
     if result.labels_without_effect:
         out.print(f"warning: {result.labels_without_effect}", soft_wrap=True, markup=False)
     print_visits([target.root / STAGE3_FOLDER])

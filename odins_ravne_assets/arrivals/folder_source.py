@@ -22,6 +22,7 @@ from odins_ravne_assets.arrivals.sensor_state import (
     SensorState,
 )
 from odins_ravne_assets.munin.media.media_files import path_in_table
+from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
 from resources.settings.profile import Uploads
 from resources.storage.local_store import LocalStore, local_path
 
@@ -107,7 +108,7 @@ def _media(root: Path, closed: dict[str, QuarantinedUpload]) -> Iterator[tuple[s
             closed[folder] = QuarantinedUpload(folder, f"cannot be listed: {reason}")
 
     store = LocalStore(root)
-    for found in store.list("", on_error=note):
+    for found in without_raw_copies(store.list("", on_error=note), lambda each: each.key):
         try:
             changed = store.path(found.key).stat().st_ctime_ns
         except OSError:

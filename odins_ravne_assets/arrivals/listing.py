@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from odins_ravne_assets.arrivals.routing import CameraMedium, QuarantinedUpload, camera_of_key
+from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -141,14 +142,15 @@ def newest_missing(
     """
     newest = None
     folder = f"{prefix}{listed.footage}/"
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
-        for found in page.get("Contents", ()):
-            owner = camera_of_key(found["Key"][len(prefix) :], pattern, found["Size"])
-            if owner != CameraMedium(listed.camera_id, listed.footage):
-                continue
-            path, modified = found["Key"][len(folder) :], int(found["LastModified"].timestamp())
-            if (path, found["Size"], modified * 10**9) not in known:
-                newest = max(newest or 0.0, float(modified))
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
+    objects = (found for page in pages for found in page.get("Contents", ()))
+    for found in without_raw_copies(objects, lambda each: each["Key"]):
+        owner = camera_of_key(found["Key"][len(prefix) :], pattern, found["Size"])
+        if owner != CameraMedium(listed.camera_id, listed.footage):
+            continue
+        path, modified = found["Key"][len(folder) :], int(found["LastModified"].timestamp())
+        if (path, found["Size"], modified * 10**9) not in known:
+            newest = max(newest or 0.0, float(modified))
     return newest
 
 

@@ -3,14 +3,14 @@
 import os
 import signal
 import sys
-from datetime import date, datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
-from odins_ravne_assets.cameras.selection import camera_of_results
+from odins_ravne_assets.cameras.known_results import cameras_of_results
 from odins_ravne_assets.cli.backfill import backfill
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.compute import app as cost_app
@@ -22,7 +22,7 @@ from odins_ravne_assets.cli.options import ResultsArgument
 from odins_ravne_assets.cli.plan import plan
 from odins_ravne_assets.cli.sandbox import app as sandbox_app
 from odins_ravne_assets.cli.stages import batch, stage1, stage2, stage3
-from odins_ravne_assets.cli.terminal import out, run_app
+from odins_ravne_assets.cli.terminal import out, print_log, run_app
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
 from resources.clock import clock_at
 from resources.settings.loader import find_profile, load_profile
@@ -87,17 +87,27 @@ def correct(
         str | None, typer.Option("--column", help="Name of the column with the labels.")
     ] = None,
 ) -> None:
-    """Import a reviewer's labels, which override the model's, and recompute the visits."""
+    """Import a reviewer's labels, which override the model's, and recompute the visits.
+
+    OUTPUT may be a folder with the results of several cameras. A file can be imported again and
+    again: labels that are known already stay as they are.
+    """
+    from odins_ravne_assets.hugin.review.camera_labels import Review
     from odins_ravne_assets.results.corrections import import_corrections
 
     job = prepare_job(context, "stage3", {}, {})
     catalog = CameraCatalog(catalog_folder())
-    chosen = camera_of_results(output, catalog)
-    others = frozenset(each.camera_id for each in catalog.list()) - {chosen.camera_id}
-    day = on.date() if on else date.fromtimestamp(clock_at(job.profile.aws.clock_url).now())
-    imported = import_corrections(chosen, others, job.profile, local_path(file), by, day, column)
-    out.print(f"{chosen.camera_id}: {imported} boxes or media labelled by {by}", markup=False)
-    job.run([chosen]).exit_if_any_failed()
+    chosen = cameras_of_results(output, catalog, job.profile, print_log)
+    others = [each for each in catalog.list() if each not in chosen]
+    now = datetime.fromtimestamp(clock_at(job.profile.aws.clock_url).now(), UTC)
+    day = on.date() if on else now.astimezone().date()
+    review = Review(by, day, confirms=on is not None, at=now.replace(tzinfo=None))
+    imported = import_corrections(chosen, others, job.profile, local_path(file), review, column)
+    for line in imported.lines:
+        out.print(line, soft_wrap=True, markup=False)
+    job.run(list(imported.cameras)).exit_if_any_failed()
+    if imported.failed:
+        raise typer.Exit(1)
 
 
 @app.command()

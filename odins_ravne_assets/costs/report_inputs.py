@@ -8,10 +8,11 @@ from pathlib import Path
 import polars as pl
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.cameras.results_store import store_opener
+from odins_ravne_assets.cameras.results_store import OpenStore, store_opener
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.instance_home import home, prepare_home
+from odins_ravne_assets.munin.media.sources import load_sources
 from odins_ravne_assets.odin.focus import OWN_MACHINE, BillingAccount, focus_csv
 from odins_ravne_assets.odin.report import CostReport, ReportScope, cost_report
 from odins_ravne_assets.odin.report_json import report_json
@@ -38,6 +39,7 @@ from resources.storage.layout import (
     LEDGER_FOLDER,
     PLANS_FOLDER,
     REPORT_JSON,
+    uploaded_footage_url,
 )
 from resources.storage.local_store import LocalStore
 from resources.storage.stored_json import REPORT_REMEDY, read_json_object
@@ -210,28 +212,38 @@ def _storage(
     rules = LifecycleRules(lifecycle, minimum_sizes(lifecycle, book))
     sizes = (int(MIN_BILLED_BYTES), rules.min_sizes.to_ia, rules.min_sizes.to_glacier)
     try:
-        stored = list_stored_days(AwsClients(aws), _areas(cameras), sizes)
+        stored = list_stored_days(AwsClients(aws), _areas(cameras, profile), sizes)
     except StoreError as error:
         remarks.append(f"sums do not include storage: {error}")
         return None, None
     return storage_costs(stored, prices, rules, now), prices
 
 
-def _areas(cameras: Iterable[Camera]) -> dict[str, Area]:
-    """The cameras' locations on S3; local footage was uploaded for its jobs."""
-    from resources.storage.transfer.footage_upload import uploaded_footage_url
+def _areas(cameras: Iterable[Camera], profile: Profile) -> dict[str, Area]:
+    """The cameras' locations on S3: all sources of them; local ones were copied for their jobs.
 
+    Raises:
+        StoreError: the list of a camera's sources cannot be read.
+    """
     areas: dict[str, Area] = {}
+    store_of = store_opener(profile)
     for camera in cameras:
-        if camera.footage_url.startswith(S3):
-            key = camera.footage_url.removeprefix(S3).partition("/")[2]
-            in_bucket = key.startswith(FOOTAGE_FOLDER)
-            areas[camera.footage_url] = "footage" if in_bucket else "footage elsewhere"
-        elif camera.output_url.startswith(S3):
-            areas[uploaded_footage_url(camera.camera_id, camera.output_url)] = "footage"
+        for place in _footage_on_s3(camera, store_of):
+            key = place.removeprefix(S3).partition("/")[2]
+            areas[place] = "footage" if key.startswith(FOOTAGE_FOLDER) else "footage elsewhere"
         if camera.output_url.startswith(S3):
             areas[camera.output_url] = "results"
     return areas
+
+
+def _footage_on_s3(camera: Camera, store_of: OpenStore) -> list[str]:
+    listed = load_sources(store_of(camera.output_url))
+    places = [camera.footage_url]
+    if listed:
+        places = [each.copy or each.place or "" for each in listed.sources]
+    elif not camera.footage_url.startswith(S3) and camera.output_url.startswith(S3):
+        places = [uploaded_footage_url(camera.camera_id, camera.output_url)]
+    return [place for place in places if place.startswith(S3)]
 
 
 def _bill(aws: Aws, remarks: list[str]) -> AwsBill | None:

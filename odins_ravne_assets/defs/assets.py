@@ -149,6 +149,7 @@ def _launch(
         stages=stages,
         profile=profile.model_dump(mode="json"),
         update=_is_update(context),
+        earlier_footage=camera.earlier_footage,
     )
     for result in launcher.launch(context, request):
         if isinstance(result, dg.AssetCheckResult):

@@ -3,6 +3,8 @@
 Importing this loads no decoder and no inference engine.
 """
 
+from typing import TYPE_CHECKING
+
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.instance_home import catalog_folder
 from odins_ravne_assets.munin.media.media_files import is_medium
@@ -14,22 +16,63 @@ from odins_ravne_assets.runs.event_stream import (
     emit_warning,
 )
 from odins_ravne_assets.runs.liveness import close_dead_runs
+from resources.errors import RavneError
 from resources.launch.base import StepRequest
 from resources.launch.hooks import FootageQueries, LaunchHooks
 from resources.settings.profile import Profile
+from resources.storage.layout import uploaded_footage_url
 from resources.storage.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from odins_ravne_assets.munin.media.source_match import ResolvedSources
 
 
 def _needs_machine(
     request: StepRequest, footage: ObjectStore, output: ObjectStore, profile: Profile
 ) -> bool:
+    from odins_ravne_assets.munin.media.source_store import SourceFootage
     from odins_ravne_assets.munin.workload.remaining_work import needs_machine
 
-    return needs_machine(request.camera_id, request.stages, footage, output, profile)
+    if {"footage", "detections"}.isdisjoint(request.stages):
+        return needs_machine(request.camera_id, request.stages, footage, output, profile)
+    try:
+        sources = _find_sources(request, output, profile)
+    except RavneError:
+        return True  # the worker reports what is wrong
+    all_sources = SourceFootage(sources.opened, request.footage_url)
+    return needs_machine(request.camera_id, request.stages, all_sources, output, profile)
+
+
+def _copy_url(request: StepRequest, output: ObjectStore, profile: Profile) -> str:
+    sources = _find_sources(request, output, profile)
+    if sources.named.copy:
+        return sources.named.copy
+    first = sources.opened[0].source
+    name = "" if sources.named == first else sources.named.name
+    return uploaded_footage_url(request.camera_id, request.output_url, name)
+
+
+def _find_sources(request: StepRequest, output: ObjectStore, profile: Profile) -> "ResolvedSources":
+    from odins_ravne_assets.cameras.results_store import store_opener
+    from odins_ravne_assets.munin.media.probe_client import ProbeClient
+    from odins_ravne_assets.munin.media.source_match import RunFootage, find_sources
+
+    footage = RunFootage(request.footage_url, request.origin, request.earlier_footage, True)
+    with ProbeClient(profile.pipeline.stage0) as probe:
+        return find_sources(
+            request.camera_id,
+            footage,
+            output,
+            store_opener(profile),
+            lambda path: probe(path).recorded_at,
+        )
 
 
 FOOTAGE_QUERIES = FootageQueries(
-    expected_media=expected_media, is_media=is_medium, needs_machine=_needs_machine
+    expected_media=expected_media,
+    is_media=is_medium,
+    copy_url=_copy_url,
+    needs_machine=_needs_machine,
 )
 
 

@@ -20,6 +20,7 @@ from odins_ravne_assets.munin.workload.recorded_settings import STAGE1
 from odins_ravne_assets.worker.asset_metadata import detection_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
 from odins_ravne_assets.worker.free_memory import release_memory
+from odins_ravne_assets.worker.missing_sources import missing_prefixes
 from resources.storage import layout
 from resources.storage.parquet_files import scan_parquet
 
@@ -69,17 +70,23 @@ def detect_pending(
         Counts and timing; None if there are no such media.
     """
     finished = journal.finished()
-    total = sum(1 for medium in _usable_media(context) if medium.content_hash not in finished)
-    return _detect(context, journal, finished, total) if total else None
+    missing = missing_prefixes(context, _usable_media(context), finished)
+    media = _usable_media(context, missing)
+    total = sum(1 for medium in media if medium.content_hash not in finished)
+    return _detect(context, journal, finished, total, missing) if total else None
 
 
 def _detect(
-    context: StepContext, journal: Stage1Journal, finished: HashSet, total: int
+    context: StepContext,
+    journal: Stage1Journal,
+    finished: HashSet,
+    total: int,
+    missing: tuple[str, ...],
 ) -> tuple[Stage1Progress, StageTiming]:
     timing = StageTiming(STAGE1_STEPS)
     detector = context.models.load_detector(timing)
     crash_guard = CrashGuard(context.output) if context.after_crash else None
-    media = skip_finished(_usable_media(context), finished)
+    media = skip_finished(_usable_media(context, missing), finished)
     report_progress = context.progress("detections", total, "media")
 
     def on_progress(progress: Stage1Progress) -> None:
@@ -128,13 +135,18 @@ def _decoding_settings(context: StepContext, detector: Detector) -> DecodeSettin
     )
 
 
-def _usable_media(context: StepContext) -> Iterator[Medium]:
-    """Yield the media that Stage 0 could read, each content once, in order of path."""
+def _usable_media(context: StepContext, missing: tuple[str, ...] = ()) -> Iterator[Medium]:
+    """Yield the media that Stage 0 could read, each content once, in the order of the table.
+
+    Args:
+        missing: what the paths of media begin with that cannot be read now.
+    """
     unit = context.unit
     start, stop = (unit.start, unit.stop) if unit else (0, sys.maxsize)
     with context.output.reading(layout.MEDIA_TABLE) as path:
         rows = scan_parquet(path).filter(pl.col("status") == "ok")
         rows = rows.select(field.name for field in fields(Medium))
         while (chunk := rows.slice(start, min(CHUNK_ROWS, stop - start)).collect()).height:
-            yield from (Medium(*row) for row in chunk.iter_rows())
+            media = (Medium(*row) for row in chunk.iter_rows())
+            yield from (each for each in media if not (missing and each.path.startswith(missing)))
             start += chunk.height

@@ -7,18 +7,16 @@ from odins_ravne_assets.munin.media.footage import (
     FootageCounts,
     ProbeFile,
     refresh_media_table,
-    require_camera,
 )
-from odins_ravne_assets.munin.media.media_table import case_conflicts, open_media_table
+from odins_ravne_assets.munin.media.media_table import case_conflicts
 from odins_ravne_assets.munin.media.other_files import describe_other_files
 from odins_ravne_assets.munin.media.probe_client import ProbeClient
 from odins_ravne_assets.munin.media.source_match import (
     RunFootage,
-    require_rows_of_missing,
-    resolve_sources,
+    find_sources,
 )
 from odins_ravne_assets.munin.media.source_store import SourceFootage
-from odins_ravne_assets.munin.media.sources import load_sources, save_sources
+from odins_ravne_assets.munin.media.sources import save_sources
 from odins_ravne_assets.munin.tables import checks
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata, footage_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
@@ -82,18 +80,9 @@ def _find_sources(context: StepContext, probe: ProbeFile) -> SourceFootage:
         camera.earlier_footage,
         context.profile.cloud is not None,
     )
-    listed = load_sources(output)
-    with open_media_table(output, layout.MEDIA_TABLE) as stored:
-        require_camera(stored, camera.camera_id, output)
-        resolved = resolve_sources(
-            camera.camera_id,
-            footage,
-            listed.sources if listed else None,
-            stored,
-            context.open_store,
-            lambda path: probe(path).recorded_at,
-        )
-        require_rows_of_missing(resolved, stored, output)
+    resolved = find_sources(
+        camera.camera_id, footage, output, context.open_store, lambda path: probe(path).recorded_at
+    )
     for message in resolved.messages:
         context.reporter.warning(message)
     save_sources(output, camera.camera_id, [each.source for each in resolved.opened])

@@ -122,7 +122,13 @@ def _run(
 ) -> None:
     extras = pipes.extras
     context = StepContext(
-        camera=Camera(extras["camera_id"], extras["footage_url"], extras["output_url"]),
+        camera=Camera(
+            extras["camera_id"],
+            extras["footage_url"],
+            extras["output_url"],
+            tuple(extras.get("earlier_footage", ())),
+        ),
+        origin=extras.get("origin"),
         profile=profile,
         reporter=reporter,
         stop=stop,

@@ -3,6 +3,7 @@
 from odins_ravne_assets.hugin.exports.export import export_camera
 from odins_ravne_assets.hugin.report.page import make_report_page
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
+from odins_ravne_assets.hugin.visits.stored_deployments import store_deployments
 from odins_ravne_assets.munin.tables import build, checks
 from odins_ravne_assets.worker.asset_metadata import export_metadata, observation_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
@@ -20,6 +21,7 @@ def run_observations(context: StepContext) -> StageResult:
             models |= build.read_origin(output, key).models
     settings, species = context.profile.pipeline.stage3, context.profile.project.species
     result = run_stage3(output, settings, models, privacy, species)
+    store_deployments(output, context.profile.project.deployments)
     make_report_page(output, output, privacy)
     if result.labels_without_effect:
         context.reporter.warning(result.labels_without_effect)

@@ -5,18 +5,21 @@ Independent of where it runs: imports neither Dagster nor the cloud.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeVar
 
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.taxonomy import Taxon, project_taxonomy
 from odins_ravne_assets.hugin.privacy.sensitive_taxa import sensitive_taxa
-from odins_ravne_assets.munin.tables.damage import explain_failed_query
+from odins_ravne_assets.munin.tables.damage import damage_error, delete_damaged
 from odins_ravne_assets.worker.asset_metadata import log_line
 from odins_ravne_assets.worker.classification_stage import label_parts, run_classifications
 from odins_ravne_assets.worker.context import StageResult, StepContext
 from odins_ravne_assets.worker.detection_stage import detect_pending, run_detections
 from odins_ravne_assets.worker.footage_stage import run_footage
 from odins_ravne_assets.worker.results_stage import run_exports, run_observations
+from resources.errors import DamagedFileError
+from resources.storage import layout
 
 # The asset of each stage, in the order of the pipeline.
 STAGES: dict[str, Callable[[StepContext], StageResult]] = {
@@ -26,6 +29,17 @@ STAGES: dict[str, Callable[[StepContext], StageResult]] = {
     "observations": run_observations,
     "exports": run_exports,
 }
+
+# What a damaged file raises; on S3 it may be found only when it is read.
+DAMAGE_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, DamagedFileError)
+# The parts that a stage makes again once they are deleted.
+MADE_AGAIN = {
+    "detections": (layout.JOURNAL_STAGE1,),
+    "classifications": (layout.JOURNAL_STAGE2,),
+    "unit": (layout.JOURNAL_STAGE1, layout.JOURNAL_STAGE2),
+}
+
+Result = TypeVar("Result")
 
 
 def run_step(context: StepContext, stages: list[str]) -> Iterator[tuple[str, StageResult]]:
@@ -47,14 +61,14 @@ def run_step(context: StepContext, stages: list[str]) -> Iterator[tuple[str, Sta
     if context.unit:
         context.keep_settings(stages)
         # Units of one camera run in parallel; the launcher keeps other runs away.
-        context.models.with_fallback(partial(_run_unit, context))
+        context.models.with_fallback(partial(_repairing, "unit", _run_unit, context))
         return
     with context.output.exclusive(_on_wait(context)):
         context.keep_settings(stages)
         for stage, run in STAGES.items():
             if stage in stages:
                 with context.counters.stage(stage):
-                    result = context.models.with_fallback(partial(_run_stage, run, context))
+                    result = context.models.with_fallback(partial(_repairing, stage, run, context))
                 context.reporter.info(log_line(stage, result.metadata))
                 yield stage, result
 
@@ -76,14 +90,22 @@ def _check_sensitive_species(context: StepContext) -> None:
     sensitive_taxa(names, [project_taxonomy(context.profile.project.species, taxa)])
 
 
-def _run_stage(run: Callable[[StepContext], StageResult], context: StepContext) -> StageResult:
-    """Run a stage; an error of polars names the damaged file that caused it."""
+def _repairing(stage: str, run: Callable[[StepContext], Result], context: StepContext) -> Result:
+    """Run a stage, once more if a damaged part of the journal ended it that it can make again.
+
+    Raises:
+        StoreError: names the other damaged files, which are deleted.
+    """
     try:
         return run(context)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        if (error := explain_failed_query(context.output)) is None:
+    except DAMAGE_ERRORS:
+        if not (damaged := delete_damaged(context.output)):
             raise
-    raise error
+    if not all(key.startswith(MADE_AGAIN.get(stage, ())) for key in damaged):
+        raise damage_error(context.output, damaged)
+    for key, reason in sorted(damaged.items()):
+        context.reporter.warning(f"{key} ({reason}) is damaged: it is made again")
+    return run(context)
 
 
 def _on_wait(context: StepContext) -> Callable[[], None]:

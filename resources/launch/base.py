@@ -20,6 +20,10 @@ class StepRequest:
     profile: Mapping[str, Any]  # the whole tree, as `Profile.model_dump(mode="json")`
     # True: use the profile's models and settings; False: those of the results, if they have some.
     update: bool = True
+    # The places of the camera's footage before `footage_url`, the first one first.
+    earlier_footage: tuple[str, ...] = ()
+    # The local folder that `footage_url` is a copy of on S3; None: it is no copy.
+    origin: str | None = None
 
     def extras(self, after_crash: bool) -> dict[str, Any]:
         """Return the request as the extras of a Pipes session.
@@ -34,6 +38,8 @@ class StepRequest:
             "stages": list(self.stages),
             "profile": self.profile,
             "update": self.update,
+            "earlier_footage": list(self.earlier_footage),
+            "origin": self.origin,
             "after_crash": after_crash,
         }
 

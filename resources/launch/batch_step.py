@@ -175,8 +175,9 @@ class BatchStep:
         reads_media = {"footage", "detections"} & set(request.stages)
         if urlsplit(request.footage_url).scheme != "file" or not reads_media:
             return request
-        url = upload_local_footage(self._context, request, self._clients, self._hooks, self._log)
-        return replace(request, footage_url=url)
+        url = self._hooks.footage.copy_url(request, self._output, self._profile)
+        upload_local_footage(self._context, request, url, self._clients, self._hooks, self._log)
+        return replace(request, footage_url=url, origin=request.footage_url)
 
     def _record(self, request: StepRequest) -> LaunchRecord:
         """Return the record of this launch: an unfinished one of the same work, or a new one."""

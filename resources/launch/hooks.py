@@ -9,6 +9,7 @@ import dagster as dg
 from resources.batch.work_units import ExpectedMedium
 from resources.launch.base import StepRequest
 from resources.settings.profile import Profile
+from resources.storage.layout import uploaded_footage_url
 from resources.storage.object_store import ObjectStore
 
 # A worker's progress: stage, done, total (may be None), unit.
@@ -32,6 +33,8 @@ class FootageQueries:
     Args:
         expected_media: return the usable media of a camera's media table, in order.
         is_media: return True if a key of the footage is an image or a video.
+        copy_url: return the URL on S3 to which a request's local footage is copied for its jobs;
+            each source of a camera has its own.
         needs_machine: return True if the step has to read footage (the first store), to analyse
             media or to classify crops; False if it only writes tables into the results (the second
             store), which any machine can do.
@@ -39,6 +42,9 @@ class FootageQueries:
 
     expected_media: Callable[[ObjectStore, Profile], Iterable[ExpectedMedium]] = lambda *_: ()
     is_media: Callable[[str], bool] = lambda _: True
+    copy_url: Callable[[StepRequest, ObjectStore, Profile], str] = lambda request, *_: (
+        uploaded_footage_url(request.camera_id, request.output_url)
+    )
     needs_machine: Callable[[StepRequest, ObjectStore, ObjectStore, Profile], bool] = lambda *_: (
         True
     )

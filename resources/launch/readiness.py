@@ -113,23 +113,23 @@ def check_archived(
 def upload_local_footage(
     context: dg.AssetExecutionContext,
     request: StepRequest,
+    url: str,
     clients: AwsClients,
     hooks: LaunchHooks,
     on_log: OnLog,
-) -> str:
+) -> None:
     """Copy local footage to S3, where jobs can read it. Files that are there already are skipped.
 
-    Returns:
-        The URL of the copy.
+    Args:
+        url: of the copy.
     """
     from resources.storage.s3.store import S3Store  # boto3 is needed for the cloud alone
-    from resources.storage.transfer.footage_upload import upload_footage, uploaded_footage_url
+    from resources.storage.transfer.footage_upload import upload_footage
 
     def report(progress: "UploadProgress") -> None:
         done, total = progress.uploaded + progress.present, progress.total_files
         hooks.on_progress({"stage": "staging", "done": done, "total": total, "unit": "files"})
 
-    url = uploaded_footage_url(request.camera_id, request.output_url)
     on_log(f"copying the footage to {url}; files that are there already are skipped")
     upload = upload_footage(
         open_store(request.footage_url),
@@ -144,4 +144,3 @@ def upload_local_footage(
         f"copied {upload.uploaded} files ({upload.uploaded_bytes / 1e6:.1f} MB), "
         f"{upload.present} were there already"
     )
-    return url

@@ -18,10 +18,10 @@ from resources.errors import UsageError
 SEPARATORS = ",;\t"
 MAX_CELL = 131_072  # characters; the csv module's limit, four times a spreadsheet's
 
+OLE_START = b"\xd0\xcf\x11\xe0"
 # A file by its first bytes, for a message: content that is not a table in text.
 _BINARY = (
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook of before 2007 (.xls), or one with a password"),
+    (b"PK", "a ZIP archive"),
     (b"%PDF", "a PDF"),
     (b"{\\rtf", "a rich text document"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -68,11 +68,20 @@ def csv_records(
 def not_a_table(name: str, kind: str) -> UsageError:
     """Return the error for a file that is something else than a table."""
     return UsageError(
-        f"{name}: is {kind}, not a table; save it from the spreadsheet as CSV UTF-8 or as XLSX"
+        f"{name}: is {kind}, which is not read as a table; save the table as XLSX or as CSV UTF-8"
     )
 
 
 def _text(data: bytes, name: str) -> str:
+    if data.startswith(OLE_START):
+        # MS-OFFCRYPTO: a workbook with a password is a stream of this name.
+        protected = "EncryptedPackage".encode("utf-16-le") in data
+        raise not_a_table(
+            name,
+            "a workbook with a password"
+            if protected
+            else "an Excel workbook of before 2007 (.xls)",
+        )
     for start, kind in _BINARY:
         if data.startswith(start):
             raise not_a_table(name, kind)

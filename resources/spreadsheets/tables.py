@@ -17,7 +17,10 @@ from resources.spreadsheets.formula_marks import unmark
 MAX_BYTES = 512 * 1024**2
 MAX_ROWS = 5_000_000
 MAX_COLUMNS = 1_000
+ZIP_START = b"PK\x03\x04"
 
+# Errors of formulas as spreadsheets show them, in any language: #N/A, #REF!, #NAMN?, Err:508.
+_ERROR = re.compile(r"#(?:N/A|I/T|[A-ZÀ-Ý/]{2,20}[0-9]?[!?])|Err:\d{3}")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _DECIMAL_POINT = re.compile(r"[+-]?\d+\.\d+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
@@ -96,7 +99,7 @@ def read_table(path: Path, *, required: Collection[str] = (), known: Collection[
 def parse_table(
     data: bytes, name: str, *, required: Collection[str] = (), known: Collection[str] = ()
 ) -> Table:
-    """Parse the content of a CSV file.
+    """Parse the content of a CSV or XLSX file; the content decides which of the two it is.
 
     Args:
         name: of the file, for messages.
@@ -110,8 +113,19 @@ def parse_table(
     """
     if len(data) > MAX_BYTES:
         raise UsageError(f"{name}: is larger than {MAX_BYTES // 1024**2} MB; split the table")
-    separator, records = csv_records(data, name, {*required, *known})
+    separator, records = _parsed(data, name, required, known)
     return _table(name, records, required, known, separator)
+
+
+def _parsed(
+    data: bytes, name: str, required: Collection[str], known: Collection[str]
+) -> tuple[str, Iterator[Record]]:
+    """The separator of a CSV file, none of a workbook; and the records."""
+    if data.startswith(ZIP_START):
+        from resources.spreadsheets.xlsx_reader import xlsx_records  # loads a large library
+
+        return "", xlsx_records(data, name, required, known)
+    return csv_records(data, name, {*required, *known})
 
 
 def _table(
@@ -131,6 +145,7 @@ def _table(
     names = _in_known_case([unmark(text.strip()) for text in header], {*required, *known})
     _check_columns(name, line, names, required)
     rows, filled = _rows(name, records, names)
+    _check_errors(name, rows, {*required, *known} or set(names))
     return Table(
         name=name,
         columns=tuple(filter(None, names)),
@@ -183,6 +198,17 @@ def _rows(
         pooled = tuple(pool.setdefault(text, text) for text in texts[: len(names)])
         rows.append(Row(line, Cells(places, pooled)))
     return tuple(rows), filled
+
+
+def _check_errors(name: str, rows: Iterable[Row], used: Collection[str]) -> None:
+    """Refuse a cell of a used column that shows the error of a formula."""
+    for row in rows:
+        for column, text in row.cells.items():
+            if text[:1] in "#E" and _ERROR.fullmatch(text) and column in used:
+                raise UsageError(
+                    f"{name}, line {row.line}: {column} is the error {text}; correct the formula "
+                    "or clear the cell"
+                )
 
 
 def _has_decimal_comma(rows: Iterable[Row], separator: str) -> bool:

@@ -4,6 +4,8 @@ The only place for keys. They are relative to their store, with forward slashes.
 changes the format of stored data.
 """
 
+from urllib.parse import urlsplit
+
 # In any folder that is a store.
 
 LOCK_FILE = ".lock"
@@ -25,6 +27,8 @@ DETECTIONS_TABLE = f"{TABLES_FOLDER}/detections.parquet"
 CLASSIFICATIONS_TABLE = f"{TABLES_FOLDER}/classifications.parquet"
 TAXA_TABLE = f"{TABLES_FOLDER}/taxa.parquet"
 CORRECTIONS_FOLDER = f"{TABLES_FOLDER}/corrections"
+# The camera's deployments in the last run, with exact coordinates.
+DEPLOYMENTS_JSON = f"{TABLES_FOLDER}/deployments.json"
 
 JOURNAL_STAGE1 = "journal/stage1"
 JOURNAL_STAGE2 = "journal/stage2"
@@ -93,6 +97,17 @@ MODEL_LABELS_FILE = "labels.tsv"
 MODEL_NETWORK_FILE = "model.onnx"
 # Unfinished downloads, and the folders of models that are being put together.
 MODEL_DOWNLOADS_FOLDER = ".downloads"
+
+
+def uploaded_footage_url(camera_id: str, output_url: str, source: str = "") -> str:
+    """Return where local footage is copied to for jobs: in the bucket of the camera's results.
+
+    Args:
+        source: the name of the source, for all but the first one of the camera.
+    """
+    bucket = urlsplit(output_url).netloc
+    suffix = f"+{source}" if source else ""  # no id of a camera holds a plus
+    return f"s3://{bucket}/{FOOTAGE_FOLDER}{camera_id}{suffix}"
 
 
 def model_manifest_key(name: str) -> str:

@@ -36,7 +36,7 @@ def active_intervals(
         deployments: of one camera; they do not overlap.
         first, last: the times of its first and last file; None: none has a time.
     """
-    found = []
+    found: list[Interval] = []
     for row in deployments:
         whole = _whole(row, first, last)
         if whole:

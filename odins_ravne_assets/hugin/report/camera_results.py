@@ -1,5 +1,6 @@
 """The input of a report: the results of a camera, with thumbnails that may be shared."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +18,13 @@ from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
 from odins_ravne_assets.hugin.visits.report_json import truncated
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import read_left_out
+from odins_ravne_assets.hugin.visits.stored_deployments import read_deployments
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import check_same_journal
 from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
 from resources.errors import DamagedFileError, StoreError
 from resources.ledger import table
+from resources.settings.deployments import Deployment
 from resources.settings.profile import Privacy
 from resources.storage import layout
 from resources.storage.layout import OBSERVATIONS_TABLE, REPORT_JSON
@@ -67,7 +70,10 @@ class CameraResults:
 
 
 def load_camera_results(
-    source: ObjectStore, results: ObjectStore, privacy: Privacy
+    source: ObjectStore,
+    results: ObjectStore,
+    privacy: Privacy,
+    deployments: Sequence[Deployment] | None = None,
 ) -> CameraResults:
     """Read the results of a camera, and make missing thumbnails of its observations.
 
@@ -76,6 +82,7 @@ def load_camera_results(
         results: the store with `stage3/`, to which thumbnails are written: `source`, or the folder
             of a re-run.
         privacy: the privacy settings.
+        deployments: default: those that are stored with the tables.
 
     Raises:
         StoreError: the store refuses access, a crop is damaged, or the tables are those of an
@@ -101,7 +108,9 @@ def load_camera_results(
             observations = observations.filter(~is_person())
             left_out = left_out.filter(pl.col("reason") != NEAR_PERSON)
         shared = _with_best_detection(observations, detections)
-        effort = sampling_effort(scan(source, layout.MEDIA_TABLE))
+        if deployments is None:
+            deployments = read_deployments(source)
+        effort = sampling_effort(scan(source, layout.MEDIA_TABLE), deployments)
         media_left_out = _by_medium(left_out)
         processed = scan(source, layout.PROCESSED_TABLE)
         failures = _paths_and_reasons(processed.filter(pl.col("status") == "failed"))

@@ -1,96 +1,37 @@
 """The texts and tables of the report page, computed from the results of cameras.
 
 The parameter `effort` is the result of `sampling_effort` for all cameras, `visits` their
-observations.
+observations with `counted`, the result of `counted_visits`.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import CATEGORY_NAMES
-from odins_ravne_assets.hugin.privacy.places import Places
+from odins_ravne_assets.hugin.report.camera_effort import (
+    UNKNOWN,
+    VisitRate,
+    format_number,
+    implausible,
+    visit_rate,
+)
 from odins_ravne_assets.hugin.report.camera_results import CameraResults
-from odins_ravne_assets.hugin.report.sampling_effort import CameraPosition, first_and_last_day
+from odins_ravne_assets.hugin.report.sampling_effort import first_and_last_day
 from odins_ravne_assets.hugin.review.without_effect import describe_label
 from odins_ravne_assets.hugin.visits.report_json import LEFT_OUT_DESCRIPTIONS
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES
 from resources.settings.profile import Privacy, Stage3
 
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
-UNKNOWN = "unknown"
-POSITION_DECIMALS = 5  # of coordinates in degrees: about a metre
 MAX_PATHS = 200  # of the files that failed for one reason
-# A longer period between a camera's first and last file is more likely due to a wrong clock.
-MAX_PLAUSIBLE_DAYS = 4 * 365
-# With fewer camera days, a rate per 100 camera days is mostly chance.
-MIN_SIGNIFICANT_DAYS = 30
 STAGE_TITLES = ("reading", "detection", "classification", "compression to visits")
 UNIT_NAMES = {"media": ("file", "files"), "detections": ("box", "boxes")}
 
 Row = dict[str, Any]
-
-
-class VisitRate(NamedTuple):
-    """Visits per 100 camera days, the relative abundance index of camera trapping.
-
-    Attributes:
-        camera_days: sum over all cameras; None: no rates are shown.
-        explanation: how the rate is computed, or why it cannot be.
-    """
-
-    camera_days: float | None
-    explanation: str
-
-    def of(self, visits: int) -> str:
-        """Return the formatted rate, with one decimal or two significant digits."""
-        if not self.camera_days:
-            return ""
-        rate = 100 * visits / self.camera_days
-        return f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
-
-
-def visit_rate(effort: pl.DataFrame, not_counted: int = 0) -> VisitRate:
-    """Return the rate of visits; without camera days if a clock may have been wrong.
-
-    Args:
-        not_counted: visits of cameras without known days, or outside of the active times.
-    """
-    days = float(effort["camera_days"].sum())
-    if not _implausible(effort).is_empty():
-        return VisitRate(
-            None,
-            "Visits per 100 camera days cannot be computed because the clock of a camera may have "
-            "been wrong.",
-        )
-    if not days:
-        return VisitRate(
-            None, "Visits per 100 camera days cannot be computed because no file has a time."
-        )
-    shown = format_days(days)
-    camera_days = f"{shown} camera day{'s' * (shown != '1')}"
-    text = f"The rate per 100 camera days is the number of visits / {camera_days} × 100"
-    text += "; it is not reliable for so few days." if days < MIN_SIGNIFICANT_DAYS else "."
-    if not_counted:
-        visits = "1 visit is" if not_counted == 1 else f"{not_counted:,} visits are"
-        text += (
-            f" {visits} not counted in it: of cameras whose days are not known, or outside of the "
-            "times in which the camera was active."
-        )
-    return VisitRate(days, text)
-
-
-def format_days(days: float) -> str:
-    """Return a number of days with at most one decimal."""
-    return f"{round(days, 1):,.1f}".removesuffix(".0")
-
-
-def _implausible(effort: pl.DataFrame) -> pl.DataFrame:
-    """Cameras whose files span more days than is plausible; days of deployments are stated."""
-    return effort.filter((pl.col("camera_days") > MAX_PLAUSIBLE_DAYS) & ~pl.col("deployed"))
 
 
 def title(effort: pl.DataFrame) -> str:
@@ -114,26 +55,25 @@ def summary_tiles(
     visits: pl.DataFrame, effort: pl.DataFrame, cameras: Sequence[CameraResults]
 ) -> list[Row]:
     """Return the totals at the top of the page."""
-    days = format_days(visit_rate(effort).camera_days or 0)
     totals = Counter[str]()
     for camera in cameras:
         totals.update(camera.report["totals"])
     values = [
-        ("visit", "visits", f"{visits.height:,}"),
-        ("to review", "to review", f"{int(visits['needs_review'].sum()):,}"),
+        ("visit", "visits", visits.height),
+        ("to review", "to review", int(visits["needs_review"].sum())),
         (
             "animal species",
             "animal species",
             visits.filter(IS_ANIMAL_SPECIES)["species"].n_unique(),
         ),
         ("camera", "cameras", effort.height),
-        ("camera day", "camera days", visit_rate(effort).camera_days or 0),
+        ("camera day", "camera days", round(visit_rate(effort).camera_days or 0, 1)),
         ("picture", "pictures", totals["stills"]),
         ("video", "videos", totals["videos"]),
         ("failed file", "failed files", totals["failed"]),
     ]
     return [
-        {"name": singular if number == 1 else plural, "value": f"{number:,}"}
+        {"name": singular if number == 1 else plural, "value": format_number(number)}
         for singular, plural, number in values
         if (singular != "camera" or number > 1) and (singular != "camera day" or number)
     ]
@@ -148,7 +88,13 @@ def warnings(
         yield f"People are left out ({people:,} visit{'s' * (people > 1)}) by the privacy settings."
     if not privacy.blur_people:
         yield "People in the pictures are not blurred. Consider this before you share this file."
-    for row in _implausible(effort).iter_rows(named=True):
+    for row in effort.filter(pl.col("files_outside") > 0).iter_rows(named=True):
+        number = row["files_outside"]
+        yield (
+            f"{row['camera_id']}: {number:,} file{'s are' if number > 1 else ' is'} outside of the "
+            "camera's deployments; check the table of deployments and the camera's clock."
+        )
+    for row in implausible(effort).iter_rows(named=True):
         yield (
             f"{row['camera_id']}: the files are from {row['first_day']} to {row['last_day']}, but "
             f"only {row['days_with_media']:,} of these days have files. The camera's clock may "
@@ -157,12 +103,13 @@ def warnings(
 
 
 def species_rows(visits: pl.DataFrame, rate: VisitRate) -> list[Row]:
-    """Return a row per species, the most frequent first."""
+    """Return a row per species, the most frequent first; rates are of the visits that count."""
     species = (
         visits.group_by("category", "species")
         .agg(
             pl.col("scientific_name").drop_nulls().min(),
             pl.len().alias("observations"),
+            pl.col("counted").sum(),
             pl.col("count").max().alias("max_count"),
             pl.col("needs_review").sum(),
             pl.col("start_at").min().dt.strftime(MINUTE_FORMAT).fill_null(UNKNOWN).alias("first"),
@@ -171,7 +118,7 @@ def species_rows(visits: pl.DataFrame, rate: VisitRate) -> list[Row]:
         .sort("observations", "category", "species", descending=[True, False, False])
     )
     return [
-        row | {"number": number, "rate": rate.of(row["observations"])}
+        row | {"number": number, "rate": rate.of(row["counted"])}
         for number, row in enumerate(species.iter_rows(named=True))
     ]
 
@@ -180,60 +127,6 @@ def window_description(cameras: Sequence[CameraResults]) -> str:
     """Return the window of the visits in minutes."""
     minutes = sorted({camera.report["settings"]["compression_window"] for camera in cameras})
     return " or ".join(f"{each:g} minutes" for each in minutes)
-
-
-def camera_positions(
-    visits: pl.DataFrame, effort: pl.DataFrame, places: Places
-) -> list[CameraPosition]:
-    """Return the coordinates of cameras, rounded where their place is covered."""
-    counts = dict(visits["camera_id"].value_counts().iter_rows())
-    return [
-        CameraPosition(
-            row["camera_id"],
-            *places.position(
-                row["camera_id"],
-                round(row["latitude"], POSITION_DECIMALS),
-                round(row["longitude"], POSITION_DECIMALS),
-            ),
-            counts.get(row["camera_id"], 0),
-            places.covers(row["camera_id"]),
-        )
-        for row in effort.drop_nulls(["latitude", "longitude"]).iter_rows(named=True)
-    ]
-
-
-def camera_rows(visits: pl.DataFrame, effort: pl.DataFrame, places: Places) -> list[Row]:
-    """Return a row per camera, in the order of `effort`; `place` has its coordinates."""
-    visit_counts = dict(visits["camera_id"].value_counts().iter_rows())
-    species_counts = dict(
-        visits.filter(IS_ANIMAL_SPECIES)
-        .group_by("camera_id")
-        .agg(pl.col("species").n_unique())
-        .rows()
-    )
-    positions = {
-        position.camera_id: position for position in camera_positions(visits, effort, places)
-    }
-    return [
-        row
-        | {
-            "first_day": row["first_day"] or UNKNOWN,
-            "last_day": row["last_day"] or UNKNOWN,
-            "camera_days": f"{row['camera_days']:,}" if row["first_day"] else UNKNOWN,
-            "visits": visit_counts.get(row["camera_id"], 0),
-            "species": species_counts.get(row["camera_id"], 0),
-            "place": _format_position(positions.get(row["camera_id"]), places),
-        }
-        for row in effort.drop("latitude", "longitude").iter_rows(named=True)
-    ]
-
-
-def _format_position(position: CameraPosition | None, places: Places) -> str:
-    if position is None:
-        return ""
-    digits = places.decimals if position.rounded else POSITION_DECIMALS
-    text = f"{position.latitude:.{digits}f}, {position.longitude:.{digits}f}"
-    return f"{text} (rounded)" if position.rounded else text
 
 
 def exclusions(cameras: Sequence[CameraResults]) -> list[Row]:

@@ -10,12 +10,19 @@ import polars as pl
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.privacy.places import covered_cameras
 from odins_ravne_assets.hugin.report import content
+from odins_ravne_assets.hugin.report.camera_effort import (
+    camera_positions,
+    camera_rows,
+    format_number,
+    visit_rate,
+)
 from odins_ravne_assets.hugin.report.camera_results import CameraResults, load_camera_results
 from odins_ravne_assets.hugin.report.gallery import gallery_data, picture_chunks
 from odins_ravne_assets.hugin.report.sampling_effort import (
     Calendar,
     CameraPosition,
     cameras_per_period,
+    counted_visits,
     first_and_last_day,
     make_calendar,
     visits_per_hour,
@@ -24,6 +31,7 @@ from odins_ravne_assets.hugin.report.sampling_effort import (
 from odins_ravne_assets.hugin.visits.report_json import GENERATOR
 from odins_ravne_assets.munin.tables.instants import instant
 from odins_ravne_assets.page.pages import write_page
+from resources.settings.deployments import Deployment
 from resources.settings.profile import Privacy
 from resources.storage.layout import REPORT_PAGE
 from resources.storage.object_store import ObjectStore
@@ -36,16 +44,21 @@ MAX_COLOURED_SPECIES = 5  # the other species share one colour
 OTHER_SPECIES = "other species"
 
 
-def make_report_page(source: ObjectStore, results: ObjectStore, privacy: Privacy) -> None:
+def make_report_page(
+    source: ObjectStore,
+    results: ObjectStore,
+    privacy: Privacy,
+    deployments: Sequence[Deployment] | None = None,
+) -> None:
     """Write `stage3/report.html` of one camera.
 
     Args:
-        source, results, privacy: see `load_camera_results`.
+        source, results, privacy, deployments: see `load_camera_results`.
 
     Raises:
         StoreError: the store refuses access, or a crop is damaged.
     """
-    camera = load_camera_results(source, results, privacy)
+    camera = load_camera_results(source, results, privacy, deployments)
     with results.writing(REPORT_PAGE) as path:
         write_report_page(path, [camera], privacy)
 
@@ -73,8 +86,9 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
     places = covered_cameras(
         [(_id(each), each.observations, each.taxonomy) for each in cameras], privacy
     )
-    positions = content.camera_positions(visits, effort, places)
-    rate = content.visit_rate(effort)
+    positions = camera_positions(visits, effort, places)
+    visits = visits.with_columns(counted_visits(visits, effort))
+    rate = visit_rate(effort, visits.height - int(visits["counted"].sum()))
     species = content.species_rows(visits, rate)
     values: dict[str, Any] = {
         "title": content.title(effort),
@@ -86,7 +100,9 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         "plots": _plots(visits, effort, positions),
         "undated": animals(visits)["start_at"].null_count(),
         "rate": rate,
-        "cameras": content.camera_rows(visits, effort, places),
+        "cameras": camera_rows(visits, effort, places),
+        "camera_days": format_number(rate.camera_days or 0),
+        "deployed": bool(effort["deployed"].any()),
         "has_positions": bool(positions),
         "visits": gallery_data(visits, species, effort["camera_id"].to_list()),
         "pictures": picture_chunks(visits),

@@ -9,6 +9,7 @@ camera's clock.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -56,13 +57,14 @@ class Calendar:
 
 
 class CameraPosition(NamedTuple):
-    """The position of a camera; latitude and longitude in degrees."""
+    """A position of a camera; latitude and longitude in degrees."""
 
     camera_id: str
     latitude: float
     longitude: float
     visits: int
     rounded: bool  # to protect a sensitive species
+    name: str | None = None  # of the place
 
 
 INTERVALS = pl.List(pl.Struct({"start": TIME, "end": TIME}))
@@ -76,6 +78,22 @@ PLACES = pl.List(
             "end": TIME,
         }
     )
+)
+
+
+EFFORT = pl.Schema(
+    {
+        "camera_id": pl.String,
+        "media": pl.Int64,
+        "first_day": pl.Date,
+        "last_day": pl.Date,
+        "camera_days": pl.Float64,
+        "days_with_media": pl.Int64,
+        "files_outside": pl.Int64,
+        "deployed": pl.Boolean,
+        "active": INTERVALS,
+        "places": PLACES,
+    }
 )
 
 
@@ -108,19 +126,7 @@ def sampling_effort(media: pl.LazyFrame, deployments: Sequence[Deployment] = ())
         own = [each for each in deployments if each.cameraID == row["camera_id"]]
         outside = _files_outside(media, row["camera_id"], own) if own else 0
         rows.append(_of_camera(row, own) | {"files_outside": outside})
-    schema = {
-        "camera_id": pl.String,
-        "media": pl.Int64,
-        "first_day": pl.Date,
-        "last_day": pl.Date,
-        "camera_days": pl.Float64,
-        "days_with_media": pl.Int64,
-        "files_outside": pl.Int64,
-        "deployed": pl.Boolean,
-        "active": INTERVALS,
-        "places": PLACES,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=EFFORT, orient="row")
 
 
 def _of_camera(row: dict[str, Any], deployments: Sequence[Deployment]) -> dict[str, Any]:
@@ -230,7 +236,7 @@ def cameras_per_period(cameras: pl.DataFrame, calendar: Calendar) -> list[float]
     active = [each for row in cameras.iter_rows(named=True) for each in _intervals(row)]
     bounds = [datetime.combine(day, time()) for day in calendar.starts]
     averages = []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         times = (min(each.end, end) - max(each.start, start) for each in active)
         days = sum((max(each, timedelta()) for each in times), timedelta()) / DAY
         averages.append(days / ((end - start) / DAY))

@@ -59,7 +59,7 @@ class ReviewTables:
 
     Attributes:
         names: the camera.
-        media: path, content_hash.
+        media: path, content_hash, source.
         detections: rows of `tables.DETECTIONS`.
         observations: rows of `tables.OBSERVATIONS`.
         corrections: the result of `read_all_corrections`.
@@ -116,6 +116,14 @@ class CameraLabels:
     def placed(self) -> list[int]:
         """The lines of all labels of this camera."""
         return [*self.new, *self.changed, *self.known]
+
+    def remove(self, line: int) -> None:
+        """Take out a label, which is another camera's."""
+        self.by_path.discard(line)
+        self.rows.pop(line, None)
+        self.differences.pop(line, None)
+        for lines in (self.new, self.changed, self.known):
+            lines[:] = [each for each in lines if each != line]
 
     def corrections(self) -> pl.DataFrame:
         """Return rows of `tables.CORRECTIONS`."""
@@ -219,7 +227,11 @@ class _Parser:
     # Rows of media.
 
     def _label_media(self, lines: Sequence[tuple[int, Cells]]) -> None:
-        paths = MediaPaths(self._tables.names, self._hashes, self._tables.others)
+        paths = MediaPaths(
+            self._tables.names,
+            self._tables.media.select("path", "source").iter_rows(),
+            self._tables.others,
+        )
         places = {line: paths.place(cells) for line, cells in lines}
         of_project = any(place.path and place.names_camera for place in places.values())
         found: list[_MediumLabel] = []

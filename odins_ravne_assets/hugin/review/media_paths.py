@@ -7,8 +7,10 @@ the latter).
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from resources.settings.camera_ids import suggest_camera_id
 
@@ -33,16 +35,35 @@ class Place:
 
 
 class CameraNames:
-    """The names of a camera: its id, and the names of its folders."""
+    """The names of a camera: its id, and the paths of its folders on disk.
 
-    def __init__(self, camera_id: str, folders: Iterable[str] = ()) -> None:
+    Args:
+        camera_id: the id.
+        places: the paths of its footage, where that is known.
+    """
+
+    def __init__(self, camera_id: str, places: Iterable[PurePath] = ()) -> None:
         self.camera_id = camera_id
         self._id = camera_id.casefold()
-        self._names = {self._id, *(_folded(folder) for folder in folders if folder)}
+        self._places = [tuple(_folded(part) for part in place.parts) for place in places]
+        # An id that is not derived from the folder, but set with --camera.
+        self._folders = {
+            parts[-1] for parts in self._places if parts and not any(map(self._is_id, parts))
+        }
 
     def match(self, name: str) -> bool:
         """Return True for a name of this camera, also for one that its id can be derived from."""
-        return _folded(name) in self._names or suggest_camera_id(name).casefold() == self._id
+        return self._is_id(name) or _folded(name) in self._folders
+
+    def match_folders(self, folders: Sequence[str]) -> bool:
+        """Return True if the folders in front of a medium's path are this camera's."""
+        names = tuple(_folded(folder) for folder in folders)
+        return self.match(folders[-1]) or any(
+            parts[-len(names) :] == names for parts in self._places
+        )
+
+    def _is_id(self, name: str) -> bool:
+        return name.casefold() == self._id or suggest_camera_id(name).casefold() == self._id
 
 
 class MediaPaths:
@@ -50,17 +71,24 @@ class MediaPaths:
 
     Args:
         camera: the names of the camera.
-        media: the paths of its media.
+        media: the path of each medium and the name of its source, with which the path begins;
+            None: the camera has one source. Tables may have paths without the source, made when
+            the camera had one.
         others: the names of other known cameras.
     """
 
     def __init__(
-        self, camera: CameraNames, media: Iterable[str], others: Iterable[CameraNames] = ()
+        self,
+        camera: CameraNames,
+        media: Iterable[tuple[str, str | None]],
+        others: Iterable[CameraNames] = (),
     ) -> None:
         self._camera = camera
         self._others = tuple(others)
-        self._media = {_composed(path): path for path in media}
-        self._paths = frozenset(self._media.values())
+        media = list(media)
+        self._paths = frozenset(path for path, _ in media)
+        self._media = _without_source(media) | {_composed(path): path for path in self._paths}
+        self._own: dict[str, bool] = {}
         self._other_of: dict[str, str | None] = {}
 
     def place(self, cells: Mapping[str, str]) -> Place:
@@ -70,23 +98,26 @@ class MediaPaths:
         if PATH in cells and given in self._paths:  # also with a backslash in a name
             return Place(given)
         path = _composed(given.replace("\\", "/")).removeprefix("./").strip("/")
-        folders = path.split("/")[:-1]
-        own = [level for level, folder in enumerate(folders) if self._camera.match(folder)]
-        for level in own:
-            inner = "/".join(path.split("/")[level + 1 :])
-            if inner in self._media:
+        parts = path.split("/")
+        for level in range(1, len(parts)):
+            inner = "/".join(parts[level:])
+            if inner in self._media and self._camera.match_folders(parts[:level]):
                 return Place(self._media[inner], names_camera=True)
-        root_is_own = bool(root) and self._camera.match(root)
-        root_is_other = None if root_is_own or not root else self.other(root)
-        if path in self._media and not root_is_other:
-            return Place(self._media[path], names_camera=root_is_own)
+        own_root = bool(root) and self._is_own(root)
+        other_root = self.other(root) if root and not own_root else None
+        if path in self._media and not other_root:
+            return Place(self._media[path], names_camera=own_root)
         below_root = _composed(f"{root}/{path}")
-        if below_root in self._media:
+        if below_root in self._media:  # Timelapse is opened on a folder of the card
             return Place(self._media[below_root])
-        if own or root_is_own:
-            return Place(missing=path, names_camera=True)
-        other = next(filter(None, map(self.other, folders)), root_is_other)
-        return Place(other=other, missing=path)
+        other = next(filter(None, map(self.other, parts[:-1])), other_root)
+        own = own_root or any(map(self._is_own, parts[:-1]))
+        return Place(names_camera=own, other=None if own else other, missing=path)
+
+    def _is_own(self, name: str) -> bool:
+        if name not in self._own:
+            self._own[name] = self._camera.match(name)
+        return self._own[name]
 
     def other(self, name: str) -> str | None:
         """Return the id of the other known camera that a folder is named after."""
@@ -94,6 +125,15 @@ class MediaPaths:
             found = (each.camera_id for each in self._others if each.match(name))
             self._other_of[name] = next(found, None)
         return self._other_of[name]
+
+
+def _without_source(media: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """Paths by their part below the source, if no other source has that part."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path, source in media:
+        if source is not None:
+            found[_composed(path.removeprefix(f"{source}/"))].append(path)
+    return {inner: paths[0] for inner, paths in found.items() if len(paths) == 1}
 
 
 def first_folder(path: str) -> str | None:

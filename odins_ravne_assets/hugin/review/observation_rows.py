@@ -86,7 +86,7 @@ class Observations:
         self._members = _members(observations, detections, media, added)
         first = self._members.filter(pl.col("position") == 0).select("observation", "detection_id")
         numbered = observations.select("observation_id").with_row_index("observation")
-        self._firsts = dict(
+        self._firsts: dict[str, str] = dict(
             numbered.join(first, on="observation").select("observation_id", "detection_id").rows()
         )
         self._observations = observations.select(
@@ -108,8 +108,8 @@ class Observations:
                     f"{ID} and {FIRST} are of different visits; sort whole rows of the table"
                 )
             return first
-        if identifier in self._firsts:
-            return self._firsts[identifier]
+        if known := self._firsts.get(identifier):
+            return known
         if found := self._recomputed(cells):
             return found
         raise NotPlacedError(
@@ -177,9 +177,9 @@ class Observations:
     def _candidates(self, path: str) -> list[str]:
         """The ids of all detections of a medium; of all media, if there is no path."""
         detections, added = self._detections, self._members.filter(pl.col("x").is_null())
-        if path:
-            detections = detections.filter(pl.col("path") == path)
-            added = added.filter(pl.col("path") == path)
+        if path:  # a camera that has several sources by now has their names in front of it
+            is_medium = (pl.col("path") == path) | pl.col("path").str.ends_with(f"/{path}")
+            detections, added = detections.filter(is_medium), added.filter(is_medium)
         return [*detections["detection_id"], *added["detection_id"]]
 
     def _species_of(self, first: str) -> str | None:

@@ -13,10 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from odins_ravne_assets.munin.media.footage import require_camera
 from odins_ravne_assets.munin.media.media_files import is_medium, path_in_table
-from odins_ravne_assets.munin.media.media_table import Row, StoredMedia
+from odins_ravne_assets.munin.media.media_table import Row, StoredMedia, open_media_table
 from odins_ravne_assets.munin.media.source_store import OpenPlace, open_source, place_to_open
-from odins_ravne_assets.munin.media.sources import OpenedSource, Source, source_name
+from odins_ravne_assets.munin.media.sources import OpenedSource, Source, load_sources, source_name
 from resources.errors import MediaError, StoreError
 from resources.storage.layout import MEDIA_TABLE
 from resources.storage.object_store import ObjectStore, StoredObject, key_order
@@ -66,6 +67,36 @@ class ResolvedSources:
     messages: tuple[str, ...]
 
 
+def find_sources(
+    camera_id: str,
+    footage: RunFootage,
+    results: ObjectStore,
+    open_place: OpenPlace,
+    read_time: ReadTime,
+) -> ResolvedSources:
+    """Find which source of a camera the footage of a run is, and which others are available.
+
+    Changes nothing.
+
+    Raises:
+        StoreError: the run names a place without media that is no source of the camera; the results
+            are another camera's; or a source is not available and its rows are lost.
+    """
+    listed = load_sources(results)
+    with open_media_table(results, MEDIA_TABLE) as stored:
+        require_camera(stored, camera_id, results)
+        known = listed.sources if listed else None
+        resolved = resolve_sources(camera_id, footage, known, stored, open_place, read_time)
+        missing = [each.source.name for each in resolved.opened if each.store is None]
+        if missing and stored.path is None:
+            raise StoreError(
+                f"{results.url}/{MEDIA_TABLE}: is missing or damaged, and {', '.join(missing)} "
+                "cannot be read now; make these sources available, or remove them with munin "
+                "sources remove"
+            )
+    return resolved
+
+
 def resolve_sources(
     camera_id: str,
     footage: RunFootage,
@@ -94,22 +125,6 @@ def _source_of_old_results(
         place = footage.earlier[0] if footage.earlier else footage.own_place
         copy = footage.place if footage.origin == place else None
         yield Source(source_name(place, (), camera_id), place, copy)
-
-
-def require_rows_of_missing(
-    resolved: ResolvedSources, stored: StoredMedia, results: ObjectStore
-) -> None:
-    """Check that the rows of sources that are not available can stay.
-
-    Raises:
-        StoreError: the media table, which holds them, is missing or damaged.
-    """
-    missing = [each.source.name for each in resolved.opened if each.store is None]
-    if missing and stored.path is None:
-        raise StoreError(
-            f"{results.url}/{MEDIA_TABLE}: is missing or damaged, and {', '.join(missing)} cannot "
-            "be read now; make these sources available, or remove them with munin sources remove"
-        )
 
 
 class _Resolver:
@@ -148,6 +163,7 @@ class _Resolver:
         here = [n for n, each in enumerate(self._sources) if self._is_place_of(each)]
         for n in here:
             if self._is_unchanged(n, store):
+                self._note_place(n)
                 return n
         if not holds_media(store):
             if here and len(self._sources) > 1:
@@ -158,6 +174,7 @@ class _Resolver:
         files = _Files(store)
         for n in here:
             if self._is_same_card(n, files):
+                self._note_place(n)
                 return n
         for n in range(len(self._sources)):
             if n not in here and self._has_moved(n, files):
@@ -215,17 +232,22 @@ class _Resolver:
         source = self._sources[number]
         if shared.count < shared.of and self._open_other(number, source, quiet=True).store:
             return False  # a part of a source, which is available too
-        self._sources[number] = replace(
-            source,
-            place=self._footage.own_place,
-            copy=self._footage.place if self._footage.origin else source.copy,
-        )
-        was = f" (it was in {display_url(source.place)})" if source.place else ""
-        self._messages.append(
-            f"{display_url(self._footage.own_place)} holds the media of source {source.name}"
-            f"{was}: the same card, not added again"
-        )
+        self._note_place(number)
         return True
+
+    def _note_place(self, number: int) -> None:
+        """Note where a source is now."""
+        source, place = self._sources[number], self._footage.own_place
+        copy = self._footage.place if self._footage.origin else source.copy
+        if self._footage.origin is None and place == source.copy:
+            place = source.place or place
+        self._sources[number] = replace(source, place=place, copy=copy)
+        if place != source.place:
+            was = f" (it was in {display_url(source.place)})" if source.place else ""
+            self._messages.append(
+                f"{display_url(place)} holds the media of source {source.name}{was}: the same "
+                "card, not added again"
+            )
 
     def _add(self) -> int:
         names = [each.name for each in self._sources]

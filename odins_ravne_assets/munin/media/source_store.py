@@ -41,6 +41,18 @@ class SourceFootage:
         """Return what the paths of a source's media begin with."""
         return path_prefix(source, self._listed)
 
+    def missing_prefixes(self) -> tuple[str, ...]:
+        """Return what the paths of media begin with that cannot be opened now."""
+        return tuple(self.prefix(each.source) for each in self.sources if each.store is None)
+
+    def with_stores(self, wrap: Callable[[ObjectStore], ObjectStore]) -> "SourceFootage":
+        """Return the same footage, whose stores are wrapped."""
+        wrapped = [
+            OpenedSource(each.source, each.store and wrap(each.store), each.reason)
+            for each in self.sources
+        ]
+        return SourceFootage(wrapped, self.url)
+
     def locate(self, path: str) -> tuple[ObjectStore, str]:
         """Return the store of a medium's source, and the medium's key in it.
 

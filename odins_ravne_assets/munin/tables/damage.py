@@ -4,6 +4,7 @@ A damaged part of the journal counts as uncommitted: it is deleted, and its medi
 again. A part of a newer version is refused, because deleting it would lose its results.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import polars as pl
 from odins_ravne_assets.munin.tables.schemas import ADDED_COLUMNS
 from resources.errors import DamagedFileError, StoreError
 from resources.storage import layout
-from resources.storage.object_store import ObjectStore
+from resources.storage.object_store import ObjectStore, StoredObject
 from resources.storage.parquet_files import read_parquet, read_schema
 
 LOCAL_URL = "file:"
+# A Parquet file has its magic number at both ends, and the length of its footer.
+MIN_PARQUET_BYTES = 12
 FOLDERS = (layout.TABLES_FOLDER, "journal", layout.STAGE3_FOLDER)
 
 
@@ -24,26 +27,40 @@ def damaged_parts(
 ) -> dict[str, list[str]]:
     """Return the names of a journal's parts with a damaged file, and these files with the reason.
 
-    Only the footers are read, and only on this machine: S3 stores an object whole or not at all.
+    A part that is committed and lacks a file is damaged. Footers are read on this machine only; on
+    S3, where that costs a request per file, other damage is found when a stage reads the part.
 
     Args:
-        tables: the schema of each kind of file, PART.KIND.parquet.
+        tables: the schema of each kind of file, PART.KIND.parquet; the last one commits the part.
 
     Raises:
         StoreError: a part was written by a newer version.
     """
     found: dict[str, list[str]] = {}
-    if not store.url.startswith(LOCAL_URL):
-        return found
+    kinds: dict[str, set[str]] = defaultdict(set)
     for stored in list(store.list(folder)):
         part, kind, *_ = [*stored.key.rsplit("/", 1)[1].split("."), ""]
         if kind not in tables:
             continue
-        with store.reading(stored.key) as path:
-            problem = _problem(path, tables[kind], f"{store.url}/{stored.key}")
-        if problem:
+        kinds[part].add(kind)
+        if problem := _problem_of(store, stored, tables[kind]):
             found.setdefault(part, []).append(f"{stored.key} ({problem})")
+    *_, commit = tables
+    for part, present in kinds.items():
+        if commit in present and (missing := tables.keys() - present):
+            names = (f"{folder}/{part}.{kind}.parquet (is missing)" for kind in sorted(missing))
+            found.setdefault(part, []).extend(names)
     return found
+
+
+def _problem_of(store: ObjectStore, stored: StoredObject, schema: pl.Schema) -> str | None:
+    """Return why an object of a journal cannot be used; None if no reason is known."""
+    if stored.size < MIN_PARQUET_BYTES:
+        return f"has {stored.size} bytes"
+    if not store.url.startswith(LOCAL_URL):
+        return None
+    with store.reading(stored.key) as path:
+        return _problem(path, schema, f"{store.url}/{stored.key}")
 
 
 def _problem(path: Path, schema: pl.Schema, shown: str) -> str | None:
@@ -77,18 +94,21 @@ def damaged_files(store: ObjectStore) -> Iterator[tuple[str, str]]:
                         yield stored.key, error.reason
 
 
-def explain_failed_query(store: ObjectStore) -> StoreError | None:
-    """Delete the damaged files that made a query fail, and return the error that names them.
+def delete_damaged(store: ObjectStore) -> dict[str, str]:
+    """Delete the damaged files of a camera's results, as after a query that failed.
 
     Returns:
-        None if no file is damaged.
+        Their keys, with the reason.
     """
     damaged = dict(damaged_files(store))
-    if not damaged:
-        return None
     for key in sorted(damaged, key=lambda key: not key.endswith(".media.parquet")):
         _delete_commit(store, key)
         store.delete(key)
+    return damaged
+
+
+def damage_error(store: ObjectStore, damaged: Mapping[str, str]) -> StoreError:
+    """Return the error that names the result of `delete_damaged`."""
     shown = "; ".join(f"{key} ({reason})" for key, reason in sorted(damaged.items()))
     return StoreError(f"{store.url}: damaged and deleted: {shown}; run again to make it again")
 

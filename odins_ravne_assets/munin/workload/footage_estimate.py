@@ -16,6 +16,7 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import is_pr
 from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.media.media_files import is_medium, kind_by_name
 from odins_ravne_assets.munin.media.probe import Probe
+from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal, unlabelled_parts
 from resources.batch.work_units import expected_frames
 from resources.errors import MediaError, StoreError
@@ -81,7 +82,9 @@ def count_footage(
     """
     listed = [
         (found.key, kind_by_name(found.key), found.size)
-        for found in footage.list("", partial(_on_list_error, footage.url))
+        for found in without_raw_copies(
+            footage.list("", partial(_on_list_error, footage.url)), lambda each: each.key
+        )
         if is_medium(found.key)
     ]
     media = _with_known_columns(

@@ -7,15 +7,20 @@ without work for it.
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import polars as pl
 
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.media.camera_clock import camera_clocks
-from odins_ravne_assets.munin.media.footage import FootageCounts, read_footage
-from odins_ravne_assets.munin.media.media_table import open_media_table
+from odins_ravne_assets.munin.media.footage import FootageCounts, FootageStore, read_footage
+from odins_ravne_assets.munin.media.media_table import (
+    OTHER_READER,
+    open_media_table,
+    path_in_source,
+)
+from odins_ravne_assets.munin.media.source_store import Footage, SourceFootage
 from odins_ravne_assets.munin.tables import build
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal, unlabelled_parts
 from resources.errors import RavneError, StoreError
@@ -31,7 +36,7 @@ MAX_RETRY_BYTES = 32 * 2**20
 def needs_machine(
     camera_id: str,
     stages: Collection[str],
-    footage: ObjectStore,
+    footage: Footage,
     output: ObjectStore,
     profile: Profile,
 ) -> bool:
@@ -48,7 +53,7 @@ def needs_machine(
             return _footage_to_read(camera_id, footage, output, profile)
         if "detections" in stages:
             journal = Stage1Journal(output, stage1_journal_key(output, profile))
-            if _any_unfinished(output, journal):
+            if _any_unfinished(footage, output, journal):
                 return True
         elif "classifications" in stages:
             origin = build.read_origin(output, layout.DETECTIONS_TABLE)
@@ -61,26 +66,40 @@ def needs_machine(
         return True  # the worker reports what is missing or damaged
 
 
-def _any_unfinished(output: ObjectStore, journal: Stage1Journal) -> bool:
+def _any_unfinished(footage: Footage, output: ObjectStore, journal: Stage1Journal) -> bool:
+    """Return True if media of sources that are available are not in the journal."""
     finished = journal.finished()
     with output.reading(layout.MEDIA_TABLE) as path:
         usable = scan_parquet(path).filter(pl.col("status") == "ok")
+        if isinstance(footage, SourceFootage):
+            for prefix in footage.missing_prefixes():
+                usable = usable.filter(~pl.col("path").str.starts_with(prefix))
         hashes = usable.select("content_hash").collect()["content_hash"]
     return any(each not in finished for each in hashes)
 
 
 def _footage_to_read(
-    camera_id: str, footage: ObjectStore, output: ObjectStore, profile: Profile
+    camera_id: str, footage: Footage, output: ObjectStore, profile: Profile
 ) -> bool:
     with open_media_table(output, layout.MEDIA_TABLE) as known:
-        if known.camera_id is None:
+        if known.camera_id is None or known.offset_rules == OTHER_READER:
             return True
         failed = {
-            row["path"]: (row["bytes"], row["modified_ns"])
+            path_in_source(row["path"], row["source"]): (row["bytes"], row["modified_ns"])
             for row in known.rows
             if row["status"] == "failed"
         }
-    listing = _ListingStore(footage, failed)
+    listings: list[_ListingStore] = []
+
+    def listing_of(store: ObjectStore) -> _ListingStore:
+        listings.append(_ListingStore(store, failed))
+        return listings[-1]
+
+    listing: FootageStore | SourceFootage
+    if isinstance(footage, SourceFootage):
+        listing = footage.with_stores(lambda store: cast(ObjectStore, listing_of(store)))
+    else:
+        listing = listing_of(footage)
     with open_media_table(output, layout.MEDIA_TABLE) as known:
         rows = read_footage(
             camera_id,
@@ -95,7 +114,7 @@ def _footage_to_read(
             ),
             FootageCounts(),
         )
-        return any(listing.has_work for _ in rows)
+        return any(any(each.has_work for each in listings) for _ in rows)
 
 
 class _ListingStore:

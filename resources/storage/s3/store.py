@@ -77,13 +77,13 @@ class S3Store:
         """See ObjectStore."""
         yield from self.listing.folders(f"{checked_key(prefix, self.url)}/" if prefix else "")
 
-    def files(self) -> Iterator[str]:
-        """List the names of the objects directly below the prefix, in order.
+    def files(self, prefix: str = "") -> Iterator[str]:
+        """List the names of the objects directly in the folder `prefix`, in order.
 
         Raises:
             StoreError: they cannot be listed.
         """
-        yield from self.listing.files("")
+        yield from self.listing.files(f"{checked_key(prefix, self.url)}/" if prefix else "")
 
     def download_to(self, key: str, path: Path) -> bool:
         """See ObjectStore."""

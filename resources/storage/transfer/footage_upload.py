@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from resources.errors import StoreError
-from resources.storage.layout import FOOTAGE_FOLDER
-from resources.storage.object_store import S3_SCHEME, ObjectStore, StoredObject, key_order
+from resources.storage.object_store import ObjectStore, StoredObject, key_order
 from resources.storage.s3.download import PART_BYTES, SHA256_METADATA
 from resources.storage.s3.listing import S3Object
 from resources.storage.s3.location import is_unicode, printable
@@ -77,11 +75,6 @@ class _FileResult(NamedTuple):
     file: UploadedFile | None = None
     uploaded: bool = False
     reason: str = ""  # if it failed
-
-
-def uploaded_footage_url(camera_id: str, output_url: str) -> str:
-    """Return where local footage is uploaded to: in the bucket of the camera's results."""
-    return f"{S3_SCHEME}{urlsplit(output_url).netloc}/{FOOTAGE_FOLDER}{camera_id}"
 
 
 def upload_footage(

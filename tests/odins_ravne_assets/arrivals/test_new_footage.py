@@ -211,6 +211,18 @@ def test_a_bucket_without_a_queue_works_by_listing_alone(bucket: Bucket) -> None
     assert [turn.camera_id for turn in scan.run_requests] == ["a"]
 
 
+def test_a_raw_file_beside_its_jpeg_in_a_bucket_starts_nothing(bucket: Bucket) -> None:
+    now = time.time()
+    bucket.put("a/1.CR2", "a/1.JPG")
+    bucket.run("a")
+    bucket.tables["a"] = {row for row in bucket.tables["a"] if row[0] == "1.JPG"}
+    scan, cursor = scan_once(bucket.source(with_queue=False), "", now)
+    assert scan.pending == 0
+    bucket.put("a/2.CR2")
+    scan, _ = scan_once(bucket.source(with_queue=False), cursor, now + 2 * HOUR)
+    assert scan.pending == 1
+
+
 def test_a_listing_survives_that_the_key_it_stopped_at_is_deleted(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +391,19 @@ def test_a_name_that_is_not_utf8_is_compared_as_the_table_has_it(folder: Folder)
     _, cursor = folder.scan_once("", 0)
     scan, _ = folder.scan_once(cursor, 600)
     assert not scan.run_requests
+
+
+def test_a_raw_file_beside_its_jpeg_starts_nothing(folder: Folder) -> None:
+    for name in ("1.CR2", "1.JPG", "1.NEF"):
+        folder.put(f"a/{name}", b"x", date=1_700_000_000)
+    folder.tables["a"] = {("1.JPG", 1, 1_700_000_000 * 10**9)}
+    _, cursor = folder.scan_once("", 0)
+    scan, cursor = folder.scan_once(cursor, 600)
+    assert not scan.run_requests
+    folder.put("a/2.CR2")
+    _, cursor = folder.scan_once(cursor, 1200)
+    scan, _ = folder.scan_once(cursor, 1800)
+    assert [request.files for request in scan.run_requests] == [1]
 
 
 def test_a_half_copied_file_is_not_taken_though_its_date_is_the_originals(folder: Folder) -> None:

@@ -122,7 +122,7 @@ def _layout(note: bytes, make: str | None) -> _Layout | None:
 def _time(note: bytes, layout: _Layout) -> datetime | None:
     values = _unpack(note, layout.time)
     # Some firmware writes these numbers big-endian.
-    if len(note) > 22 and layout is _HYPERFIRE and values[0] & 0xFF00 and not values[0] & 0xFF:
+    if layout is _HYPERFIRE and values[0] & 0xFF00 and not values[0] & 0xFF:
         values = struct.unpack_from(">6H", note, layout.time[0])
     second, minute, hour, one, other, year = values
     month, day = (one, other) if layout.month_first else (other, one)

@@ -1,8 +1,8 @@
 """Read a date and a time from the texts that cameras and programs write.
 
 Read are: the year first, with `:`, `-`, `/`, `.` or spaces between the numbers, or without any; the
-English name of the month; seconds, fractions and am or pm, or none; an offset (`Z`, `UTC`, `+02:00`,
-`+0200`, `+2`) at the end. Dates with the day first are not: 05/06/2021 is two dates.
+English name of the month; seconds, fractions and am or pm, or none; an offset (`Z`, `UTC`,
+`+02:00`, `+0200`, `+2`) at the end. Dates with the day first are not: 05/06/2021 is two dates.
 """
 
 import re
@@ -38,12 +38,8 @@ _FORMS = tuple(
         rf"{_WEEKDAY}(?P<day>\d{{1,2}})[\s-]{_MONTH}[\s-](?P<year>\d{{4}})\s+{_CLOCK}{_ZONE}",
     )
 )
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        "jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1
-    )
-}
+_MONTH_NAMES = "jan feb mar apr may jun jul aug sep oct nov dec"
+_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES.split(), start=1)}
 _OFFSET = re.compile(r"(?:UTC|GMT)?\s*([+-])(\d{1,2})(?::?(\d{2}))?")
 _UTC = frozenset({"Z", "UTC", "GMT"})
 

@@ -19,8 +19,10 @@ from report_rig import PERSON, CameraOutput, LabelledBox, grass, stage3, with_pa
 from ui_browser import Browser, missing_browser, open_browser
 
 from gpu_kernels.preprocessing.letterbox import Picture
+from odins_ravne_assets.hugin.report.active_times import whole_days
+from odins_ravne_assets.hugin.report.camera_effort import visit_rate
 from odins_ravne_assets.hugin.report.camera_results import load_camera_results
-from odins_ravne_assets.hugin.report.content import cost_description, visit_rate
+from odins_ravne_assets.hugin.report.content import cost_description
 from odins_ravne_assets.hugin.report.gallery import GALLERY_COLUMNS
 from odins_ravne_assets.hugin.report.page import write_report_page
 from odins_ravne_assets.hugin.report.sampling_effort import (
@@ -122,6 +124,11 @@ def test_each_species_has_visits_rate_and_maximum_count(page: str) -> None:
     assert "tawny owl Strix aluco 1 14.3 1 1 2026-05-03 04:14 2026-05-03 04:14" in text
 
 
+def cameras_of(days: list[int]) -> pl.DataFrame:
+    """The effort of cameras without deployments."""
+    return pl.DataFrame({"camera_days": days, "deployed": [False] * len(days)})
+
+
 @pytest.mark.parametrize(
     ("days", "visits", "rate", "explanation"),
     [
@@ -134,13 +141,13 @@ def test_each_species_has_visits_rate_and_maximum_count(page: str) -> None:
 def test_a_rate_has_the_camera_days_it_is_computed_with(
     days: int, visits: int, rate: str, explanation: str
 ) -> None:
-    computed = visit_rate(pl.DataFrame({"camera_days": [days // 4] * 4 if days > 1000 else [days]}))
+    computed = visit_rate(cameras_of([days // 4] * 4 if days > 1000 else [days]))
     assert computed.of(visits) == rate
     assert explanation in computed.explanation
 
 
 def test_there_is_no_rate_if_a_clock_may_have_been_wrong() -> None:
-    computed = visit_rate(pl.DataFrame({"camera_days": [20 * 365, 30]}))
+    computed = visit_rate(cameras_of([20 * 365, 30]))
     assert computed.of(5) == ""
     assert "the clock of a camera may have been wrong" in computed.explanation
 
@@ -602,12 +609,10 @@ def test_visits_with_a_time_are_counted_per_period_and_per_hour() -> None:
 
 
 def test_active_cameras_are_averaged_per_period() -> None:
-    spans = {
-        "first_day": [date(2026, 5, 1), date(2026, 5, 2), None],
-        "last_day": [date(2026, 5, 2), date(2026, 5, 2), None],
-    }
-    calendar = make_calendar(date(2026, 5, 1), date(2026, 5, 3))
-    assert cameras_per_period(pl.DataFrame(spans), calendar) == [1, 2, 0]
+    first, second = date(2026, 5, 1), date(2026, 5, 2)
+    active = [[whole_days(first, second)], [whole_days(second, second)], []]
+    cameras = pl.DataFrame({"active": [[each._asdict() for each in some] for some in active]})
+    assert cameras_per_period(cameras, make_calendar(first, date(2026, 5, 3))) == [1, 2, 0]
 
 
 # In a browser

@@ -1,0 +1,172 @@
+"""Is a folder the footage of one camera, or a folder of camera folders?
+
+A wrong guess mixes the visits of several cameras, so a folder that looks like several is refused
+until the user says which it is. Only names are read. Not several cameras are: folders of a card,
+of dates, visits and checks, of kinds of media, and what tools sort media into.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+
+from odins_ravne_assets.cameras.card_folders import (
+    CARD_FILE,
+    CARD_FOLDER,
+    are_of_one_card,
+    is_dcim,
+)
+from odins_ravne_assets.cameras.folder_tree import FolderTree
+
+# Folders below INPUT down to which camera folders are searched: INPUT/year/project/camera.
+MAX_DEPTH = 3
+# Folders named in a message, and folders of dates in which cameras are searched.
+MAX_NAMED = 3
+FEW_DATES = 3
+# Media beside the folders whose names are read.
+MAX_LOOSE = 20
+
+# Words of folders within one camera's footage, in some languages of users, without accents.
+PART_WORDS = frozenset(
+    # kinds of media
+    "photo photos picture pictures pic pics image images img foto fotos bild bilder bilde billeder "
+    "still stills jpg jpeg raw video videos vid vids film films filme filmer movie movies clip "
+    "clips klipp mp avi mov timelapse motion day night dag natt nacht ir colour color bw "
+    # visits to a camera, and times
+    "check checks visit visits control kontroll kontrolle besok besuch visite visita session "
+    "sessions round rounds retrieval retrievals collection pull download downloads upload uploads "
+    "service trip period date week weeks w wk vecka woche kw month months year season spring "
+    "summer autumn fall winter var sommar host vinter fruhling sommer herbst st nd rd th from to "
+    "till until bis til of and "
+    "jan january januari januar feb february februari februar mar march mars marz apr april may "
+    "maj mai jun june juni jul july juli aug august augusti sep sept september oct okt october "
+    "oktober nov november dec dez december dezember desember "
+    # parts and copies
+    "part parts del teil batch batches set sets folder subfolder burst bursts sequence sequences "
+    "old new all rest more extra original originals orig backup copy kopia kopie selected "
+    "selection best favourites favorites misc other todo done renamed converted "
+    # what detectors and people sort media into
+    "animal animals person people human humans vehicle vehicles empty blank blanks unknown "
+    "nonanimals misfire misfires".split()
+)
+DATE = re.compile(
+    r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?"  # 20260501, 202605
+    r"|(0?[1-9]|[12]\d|3[01]) (0?[1-9]|[12]\d|3[01]) (19|20)\d\d"  # 01 05 2026
+    r"|(19|20)\d\d (0?[1-9]|1[0-2])( (0?[1-9]|[12]\d|3[01]))?"  # 2026 05 01, 2026 05
+)
+# Years with footage of digital cameras; later numbers and earlier ones are those of sites.
+FIRST_YEAR = 2005
+# What follows a date: a time, a number, another date.
+AFTER_DATE = re.compile(r"( \d{1,8})*")
+CAMERA_NAME = re.compile(
+    r"(ct|cam|camera|kamera|trap|site|station|plot|loc|location)\w*\d+", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class SeveralCameras:
+    """Folders that look like cameras.
+
+    Args:
+        parent: the path of the folder that they are in, below INPUT; "": INPUT itself.
+        folders: the first of them.
+        more: True if there are others.
+    """
+
+    parent: str
+    folders: tuple[str, ...]
+    more: bool
+
+    @property
+    def named(self) -> str:
+        """The folders, for messages."""
+        if self.more:
+            return f"{', '.join(self.folders)} and others"
+        return f"{', '.join(self.folders[:-1])} and {self.folders[-1]}"
+
+
+def find_several_cameras(
+    tree: FolderTree, path: str = "", depth: int = MAX_DEPTH
+) -> SeveralCameras | None:
+    """Return the folders of a tree that look like cameras; None if it is that of one camera.
+
+    Args:
+        path: the folder of the tree in which they are searched.
+        depth: levels of folders that are searched.
+
+    Raises:
+        UsageError, StoreError: a folder cannot be listed.
+    """
+    folders = tree.folders(path)
+    if any(map(is_dcim, (*folders, path.rpartition("/")[2] or tree.name))):
+        return None
+    loose = list(islice(tree.media(path), MAX_LOOSE))
+    if any(map(_is_named_by_camera, loose)):
+        return None
+    candidates = (
+        name
+        for name in _candidates(folders)
+        if (not loose or _is_strong(tree, path, name)) and tree.holds_media(_join(path, name))
+    )
+    found = tuple(islice(candidates, MAX_NAMED + 1))
+    if len(found) > 1:
+        return SeveralCameras(path, found[:MAX_NAMED], len(found) > MAX_NAMED)
+    if loose or not depth:
+        return None
+    inner = (
+        find_several_cameras(tree, _join(path, name), depth - 1)
+        for name in _worth_searching(tree, path, folders)
+    )
+    return next((each for each in inner if each), None)
+
+
+def _candidates(folders: list[str]) -> list[str]:
+    """Return the folders that are not by their names parts of one camera's footage."""
+    found = [name for name in folders if not is_part_of_camera(name)]
+    card = [name for name in found if CARD_FOLDER.fullmatch(name)]
+    return [name for name in found if name not in card] if are_of_one_card(card) else found
+
+
+def is_part_of_camera(name: str) -> bool:
+    """Return True if a folder's name is a date, or a word of PART_WORDS with or without numbers."""
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    tokens = re.findall(r"[a-z]+|\d+", plain.encode("ascii", "ignore").decode())
+    words = [token for token in tokens if not token.isdigit()]
+    if words:
+        return all(word in PART_WORDS for word in words)
+    return is_date(tokens)
+
+
+def is_date(numbers: list[str]) -> bool:
+    """Return True if numbers are a date, or begin with one: 2026 05 01, 20260501 1030."""
+    text = " ".join(numbers)
+    if text.isdigit() and FIRST_YEAR <= int(text) <= date.today().year:
+        return True
+    found = DATE.match(text)
+    return bool(found and AFTER_DATE.fullmatch(text, found.end()))
+
+
+def _is_named_by_camera(medium: str) -> bool:
+    return CARD_FILE.fullmatch(medium.rpartition(".")[0]) is not None
+
+
+def _is_strong(tree: FolderTree, path: str, name: str) -> bool:
+    """Return True if a folder looks like a camera also beside media, such as a map of the sites."""
+    if CAMERA_NAME.fullmatch(name):
+        return True
+    inner = tree.folders(_join(path, name))
+    return any(is_dcim(each) or CARD_FOLDER.fullmatch(each) for each in inner)
+
+
+def _worth_searching(tree: FolderTree, path: str, folders: list[str]) -> Iterator[str]:
+    """Yield the only folder with media, or the first folders of dates: cameras may be in them."""
+    with_media = tuple(
+        islice((name for name in folders if tree.holds_media(_join(path, name))), FEW_DATES)
+    )
+    yield from with_media if len(with_media) == 1 else filter(is_part_of_camera, with_media)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
