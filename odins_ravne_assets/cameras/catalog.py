@@ -1,18 +1,13 @@
 """The catalog of cameras: the id of each, and the URLs of its footage and its results."""
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from resources.errors import UsageError
-from resources.settings.camera_ids import parse_camera_id, suggest_camera_id
+from resources.settings.camera_ids import parse_camera_id
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import S3_SCHEME
-
-# Folders that a camera makes on its card, a new one for every 999 or 10,000 pictures: "DCIM", and
-# below it three digits from 100 and five free characters (DCF 2.0, 3.2.2), as 100RECNX, 101_BTCF.
-CARD_FOLDER = re.compile(r"DCIM|[1-9]\d\d[A-Z0-9_]{5}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -34,27 +29,6 @@ class Camera:
     def places(self) -> tuple[str, ...]:
         """All places of its footage that are known here."""
         return (*self.earlier_footage, self.footage_url)
-
-
-def camera_id_for_folder(path: Path) -> str:
-    """Derive a camera id from the name of the camera's folder, not of a folder on its card.
-
-    Accents are dropped, and characters that an id cannot contain become hyphens: `Taï
-    cam192/DCIM/100RECNX` is `Tai-cam192`.
-
-    Raises:
-        UsageError: no character of the name can be part of an id.
-    """
-    folder = path.absolute()
-    while CARD_FOLDER.fullmatch(folder.name):
-        folder = folder.parent
-    repaired = suggest_camera_id(folder.name)
-    if not repaired:
-        raise UsageError(
-            f"{path}: no camera id can be derived from the folder name {folder.name!r}; set one "
-            "with --camera"
-        )
-    return repaired
 
 
 class CameraCatalog:

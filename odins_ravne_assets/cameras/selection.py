@@ -1,21 +1,38 @@
 """Select cameras from INPUT, OUTPUT and their options, and validate them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from odins_ravne_assets.cameras.catalog import (
-    Camera,
-    CameraCatalog,
-    camera_id_for_folder,
-)
-from odins_ravne_assets.cameras.folders import CameraFolder, cameras_in_bucket, cameras_in_folder
+from odins_ravne_assets.cameras.card_folders import camera_folder, camera_id_of
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cameras.folder_tree import FolderTree, LocalTree, S3Tree
+from odins_ravne_assets.cameras.folders import cameras_in
+from odins_ravne_assets.cameras.one_camera import SeveralCameras, find_several_cameras
+from odins_ravne_assets.cameras.results_store import store_of
 from resources.errors import UsageError
 from resources.settings.camera_ids import parse_camera_id
 from resources.settings.profile import Profile
+from resources.storage.layout import MEDIA_TABLE
 from resources.storage.local_store import local_path
 from resources.storage.open_store import display_url
 
 S3 = "s3://"
+
+
+@dataclass(frozen=True)
+class CameraOptions:
+    """The options of a command that choose cameras.
+
+    Args:
+        camera: the id of the only camera; None: derived from its folder.
+        several: INPUT is a folder of camera folders.
+        one_camera: a folder is one camera, also if folders in it look like cameras.
+    """
+
+    camera: str | None = None
+    several: bool = False
+    one_camera: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,38 +43,105 @@ class CameraFootage:
     url: str
 
 
-def select_footage(
-    input: str, camera: str | None, many: bool, profile: Profile
-) -> list[CameraFootage]:
-    """Return the footage of the cameras in INPUT.
+@dataclass(frozen=True)
+class CameraSelection:
+    """Selects cameras from INPUT and OUTPUT.
 
-    Raises:
-        UsageError: INPUT, OUTPUT or an option is not valid.
+    Args:
+        log: prints what was decided about a folder, in one line.
     """
-    if many and camera is not None:
-        raise UsageError("--camera names one camera, --cameras selects many; use one of them")
-    if many:
-        found = _camera_folders(_footage(input, profile), profile)
-        return [CameraFootage(each.camera_id, each.footage_url) for each in found]
-    url = _footage(input, profile)
-    name = parse_camera_id(camera) if camera is not None else camera_id_for_folder(_as_path(url))
-    return [CameraFootage(name, url)]
+
+    options: CameraOptions
+    profile: Profile
+    catalog: CameraCatalog
+    log: Callable[[str], None]
+
+    def footage(self, input: str, output: str | None = None) -> list[CameraFootage]:
+        """Return the footage of the cameras in INPUT.
+
+        Args:
+            output: OUTPUT, whose results may be those of one camera already.
+
+        Raises:
+            UsageError: INPUT, OUTPUT or an option is not valid.
+            StoreError: INPUT cannot be listed.
+        """
+        options = self.options
+        if options.several and options.camera is not None:
+            raise UsageError("--camera names one camera, --cameras selects many; use one of them")
+        url = _footage(input, self.profile)
+        if options.several:
+            found = cameras_in(_tree(url, self.profile), options.one_camera)
+            return [CameraFootage(each.camera_id, each.footage_url) for each in found]
+        name = parse_camera_id(options.camera) if options.camera else self._id_of(url)
+        if not options.one_camera and not self._is_one_camera(name, url, output):
+            self._check_one_camera(name, url)
+        return [CameraFootage(name, url)]
+
+    def cameras(self, input: str, output: str | None) -> list[Camera]:
+        """Return the cameras in INPUT with the URLs of their results.
+
+        Raises:
+            UsageError, StoreError: see `footage`.
+        """
+        return [
+            _camera(each.camera_id, each.url, self._target(output, each.camera_id))
+            for each in self.footage(input, output)
+        ]
+
+    def _target(self, output: str | None, name: str) -> str:
+        if output and not self.options.several:
+            return _url(output, self.profile)
+        return _below(output, name, self.profile)
+
+    def _id_of(self, url: str) -> str:
+        path = _as_path(url)
+        own = camera_folder(path, lambda folder: _tree(_as_url(folder, url), self.profile))
+        # A folder beside it may have changed what it looks like: a known camera keeps its id.
+        known = [each.camera_id for each in self.catalog.list() if url in each.places]
+        above = path
+        while above != own.parent and above.name:
+            if above.name in known:
+                return above.name
+            above = above.parent
+        found = camera_id_of(own)
+        if own != path:
+            self.log(f"{display_url(url)}: is a folder of a memory card, of camera {found}")
+        return found
+
+    def _is_one_camera(self, name: str, url: str, output: str | None) -> bool:
+        """Return True if earlier runs have made results of this footage, or OUTPUT, as one camera.
+
+        What was decided once is not asked again.
+        """
+        if any(each.camera_id == name and url in each.places for each in self.catalog.list()):
+            return True
+        return bool(output) and store_of(self._target(output, name), self.profile).exists(
+            MEDIA_TABLE
+        )
+
+    def _check_one_camera(self, name: str, url: str) -> None:
+        """Refuse a folder that looks like several cameras; with --camera, only say so."""
+        tree = _tree(url, self.profile)
+        several = find_several_cameras(tree)
+        if several is None:
+            return
+        shown = f"{tree.shown}/{several.parent}" if several.parent else tree.shown
+        if self.options.camera:
+            self.log(
+                f"{shown}: its folders {several.named} look like cameras; their media are all of "
+                f"camera {name}, as --camera says"
+            )
+            return
+        raise UsageError(_several_message(shown, several))
 
 
-def select_cameras(
-    input: str, output: str | None, camera: str | None, many: bool, profile: Profile
-) -> list[Camera]:
-    """Return the cameras in INPUT with the URLs of their results.
-
-    Raises:
-        UsageError: INPUT, OUTPUT or an option is not valid.
-    """
-    named = select_footage(input, camera, many, profile)
-
-    def target(name: str) -> str:
-        return _url(output, profile) if output and not many else _below(output, name, profile)
-
-    return [_camera(each.camera_id, each.url, target(each.camera_id)) for each in named]
+def _several_message(shown: str, several: SeveralCameras) -> str:
+    run = f"run {shown} with --cameras" if several.parent else "add --cameras"
+    return (
+        f"INPUT {shown}: its folders {several.named} look like cameras; {run} if each of them is "
+        "one, or add --one-camera if all their media are of one camera"
+    )
 
 
 def camera_of_results(output: str, catalog: CameraCatalog) -> Camera:
@@ -101,15 +185,14 @@ def _footage(input: str, profile: Profile) -> str:
     return input.rstrip("/")
 
 
-def _camera_folders(footage: str, profile: Profile) -> list[CameraFolder]:
-    if not footage.startswith(S3):
-        return cameras_in_folder(local_path(footage))
+def _tree(url: str, profile: Profile) -> FolderTree:
+    if not url.startswith(S3):
+        return LocalTree(local_path(url))
     from resources.aws.clients import AwsClients
     from resources.storage.s3.store import S3Store
 
     assert profile.cloud is not None
-    clients = AwsClients(profile.cloud.aws)
-    return cameras_in_bucket(S3Store(footage, clients), lambda url: S3Store(url, clients))
+    return S3Tree(S3Store(url, AwsClients(profile.cloud.aws)))
 
 
 def _folder(input: str) -> Path:
@@ -184,5 +267,13 @@ def _camera(name: str, footage: str, target: str) -> Camera:
     return Camera(name, footage, target)
 
 
-def _as_path(url: str) -> Path:
-    return Path("/", url.removeprefix(S3)) if url.startswith(S3) else local_path(url)
+def _as_path(url: str) -> PurePosixPath:
+    """Return a URL as an absolute path: of a bucket, `/bucket/prefix`."""
+    if url.startswith(S3):
+        return PurePosixPath("/", url.removeprefix(S3))
+    return PurePosixPath(local_path(url).as_posix())
+
+
+def _as_url(path: PurePosixPath, like: str) -> str:
+    """Return the URL of a path that `_as_path` made of a URL, or of one above it."""
+    return f"{S3}{str(path).strip('/')}" if like.startswith(S3) else Path(path).as_uri()

@@ -20,6 +20,13 @@ CameraOption = Annotated[
 CamerasFlag = Annotated[
     bool, typer.Option("--cameras", help="INPUT is a folder of camera folders.")
 ]
+OneCameraFlag = Annotated[
+    bool,
+    typer.Option(
+        "--one-camera",
+        help="A folder is one camera, also if the folders in it look like cameras.",
+    ),
+]
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", help="Detector: the name of a shipped model, or a manifest."),

@@ -5,11 +5,18 @@ from typing import Annotated
 
 import typer
 
-from odins_ravne_assets.cameras.selection import select_cameras, select_footage
+from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.selection import CameraOptions, CameraSelection
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
-from odins_ravne_assets.cli.options import FOOTAGE_ARGUMENT, CameraOption, CamerasFlag, UpdateFlag
-from odins_ravne_assets.cli.terminal import err, out
-from odins_ravne_assets.instance_home import prepare_home
+from odins_ravne_assets.cli.options import (
+    FOOTAGE_ARGUMENT,
+    CameraOption,
+    CamerasFlag,
+    OneCameraFlag,
+    UpdateFlag,
+)
+from odins_ravne_assets.cli.terminal import err, out, print_log
+from odins_ravne_assets.instance_home import catalog_folder, prepare_home
 from resources.errors import UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
@@ -28,6 +35,7 @@ def plan(
     ] = None,
     camera: CameraOption = None,
     cameras: CamerasFlag = False,
+    one_camera: OneCameraFlag = False,
     priority: Annotated[
         Priority | None, typer.Option(help="Cloud: the priority of the run.")
     ] = None,
@@ -50,9 +58,10 @@ def plan(
     from odins_ravne_assets.costs.planner import PlannedCamera, make_plan, save_plan
     from odins_ravne_assets.model_library.used_models import used_models
 
+    options = CameraOptions(camera, cameras, one_camera)
     planned = [
         PlannedCamera(camera_id, footage, target)
-        for camera_id, footage, target in _select(input, output, camera, cameras, profile)
+        for camera_id, footage, target in _select(input, output, options, profile)
     ]
     with err.status("counting") as status:
         run_plan = make_plan(
@@ -78,12 +87,11 @@ def plan(
 
 
 def _select(
-    input: str, output: str | None, camera: str | None, several: bool, profile: Profile
+    input: str, output: str | None, options: CameraOptions, profile: Profile
 ) -> list[tuple[str, str, str | None]]:
     """Return the id, the footage and, with an OUTPUT, the results of each camera."""
+    selection = CameraSelection(options, profile, CameraCatalog(catalog_folder()), print_log)
     if output:
-        selected = select_cameras(input, output, camera, several, profile)
+        selected = selection.cameras(input, output)
         return [(each.camera_id, each.footage_url, each.output_url) for each in selected]
-    return [
-        (each.camera_id, each.url, None) for each in select_footage(input, camera, several, profile)
-    ]
+    return [(each.camera_id, each.url, None) for each in selection.footage(input)]

@@ -9,7 +9,7 @@ import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
-from odins_ravne_assets.cameras.selection import camera_of_results, select_cameras
+from odins_ravne_assets.cameras.selection import CameraOptions, CameraSelection, camera_of_results
 from odins_ravne_assets.cli.download import (
     RemoteResults,
     download_cameras,
@@ -27,6 +27,7 @@ from odins_ravne_assets.cli.options import (
     MinDurationOption,
     ModelOption,
     NoGpuFlag,
+    OneCameraFlag,
     OutputArgument,
     OutputOption,
     ResultsArgument,
@@ -52,6 +53,7 @@ def batch(
     output_option: OutputOption = None,
     camera: CameraOption = None,
     cameras: CamerasFlag = False,
+    one_camera: OneCameraFlag = False,
     model: ModelOption = None,
     conf_threshold: ConfThresholdOption = None,
     compression_window: WindowOption = None,
@@ -112,7 +114,8 @@ def batch(
     job = prepare_job(context, "camera", overrides, cloud_only)
     footage = _argument_or_option("INPUT", input, input_option)
     results = _argument_or_option("OUTPUT", output, output_option, required=False)
-    chosen = select_cameras(footage or "", results, camera, cameras, job.profile)
+    options = CameraOptions(camera, cameras, one_camera)
+    chosen = select_cameras(footage or "", results, options, job.profile)
     if retry_failed:
         reset_failed_media(chosen, job.profile)
     began_at = clock_at(job.profile.aws.clock_url).now()
@@ -142,6 +145,7 @@ def stage1(
     output_option: OutputOption = None,
     camera: CameraOption = None,
     cameras: CamerasFlag = False,
+    one_camera: OneCameraFlag = False,
     model: ModelOption = None,
     conf_threshold: ConfThresholdOption = None,
     no_gpu: NoGpuFlag = False,
@@ -151,7 +155,8 @@ def stage1(
     job = prepare_job(context, "stage1", _detection_settings(model, conf_threshold, no_gpu), {})
     footage = _argument_or_option("INPUT", input, input_option)
     results = _argument_or_option("OUTPUT", output, output_option, required=False)
-    chosen = select_cameras(footage or "", results, camera, cameras, job.profile)
+    options = CameraOptions(camera, cameras, one_camera)
+    chosen = select_cameras(footage or "", results, options, job.profile)
     job.run(chosen, update=update).exit_if_any_failed()
 
 
@@ -191,6 +196,14 @@ def stage3(
     job = prepare_job(context, "stage3", overrides, {})
     chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
     job.run([chosen]).exit_if_any_failed()
+
+
+def select_cameras(
+    input: str, output: str | None, options: CameraOptions, profile: Profile
+) -> list[Camera]:
+    """Return the cameras in INPUT; see `CameraSelection.cameras`."""
+    catalog = CameraCatalog(catalog_folder())
+    return CameraSelection(options, profile, catalog, print_log).cameras(input, output)
 
 
 def _detection_settings(
