@@ -5,13 +5,13 @@ copied to a stick or another machine can be used there: it is added to the catal
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import polars as pl
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.results_store import OpenStore, store_opener
-from odins_ravne_assets.munin.media.sources import load_sources
+from odins_ravne_assets.munin.media.sources import Source, load_sources, path_prefix
 from resources.errors import StoreError, UsageError
 from resources.settings.profile import Profile
 from resources.storage.layout import MEDIA_TABLE
@@ -89,7 +89,7 @@ def _result_folders(url: str) -> list[str]:
 def _added(url: str, catalog: CameraCatalog, open_store: OpenStore, print_line: Print) -> Camera:
     """Add the camera of results to the catalog."""
     results = open_store(url)
-    camera_id, places = _origin(results)
+    camera_id, sources = _origin(results)
     shown = display_url(url)
     for known in catalog.list():
         if known.camera_id.casefold() == camera_id.casefold():
@@ -98,8 +98,8 @@ def _added(url: str, catalog: CameraCatalog, open_store: OpenStore, print_line: 
                 f"{camera_id}: its results are at {shown}, and not at "
                 f"{display_url(known.output_url)} any more"
             )
-    found = _footage_near(results, places)
-    footage = found or (places[-1] if places else f"{url}/footage")
+    found = _footage_near(results, sources)
+    footage = found or (sources and sources[-1].place) or f"{url}/footage"
     camera = Camera(camera_id, footage, url)
     catalog.put(camera)
     print_line(f"{camera_id}: results at {shown} are added to the cameras of this machine")
@@ -113,17 +113,17 @@ def _added(url: str, catalog: CameraCatalog, open_store: OpenStore, print_line: 
     return camera
 
 
-def _origin(results: ObjectStore) -> tuple[str, list[str]]:
-    """The camera of results, and the places of its footage that are known."""
+def _origin(results: ObjectStore) -> tuple[str, tuple[Source, ...]]:
+    """The camera of results, and the sources of its footage, where these are known."""
     if listed := load_sources(results):
-        return listed.camera_id, [each.place for each in listed.sources if each.place]
+        return listed.camera_id, listed.sources
     with results.reading(MEDIA_TABLE) as path:
         rows = scan_parquet(path).select("camera_id").head(1).collect()
     if rows.is_empty():
         raise StoreError(
             f"{results.url}: has no media, so its camera is unknown; run munin batch INPUT OUTPUT"
         )
-    return str(rows.item()), []
+    return str(rows.item()), ()
 
 
 def _require_gone(known: Camera, shown: str, open_store: OpenStore) -> None:
@@ -144,30 +144,34 @@ def _exists(place: str) -> bool:
     return place.startswith(S3_SCHEME) or local_path(place).is_dir()
 
 
-def _footage_near(results: ObjectStore, places: Sequence[str]) -> str | None:
-    """The URL of footage that was copied along with results, to the same place relative to them."""
-    if not isinstance(results, LocalStore):
+def _footage_near(results: ObjectStore, sources: Sequence[Source]) -> str | None:
+    """The URL of footage that was copied along with results, to the same place relative to them.
+
+    Of several sources, the last one is looked for.
+    """
+    if not isinstance(results, LocalStore) or not sources or not sources[-1].place:
         return None
+    prefix = path_prefix(sources[-1], sources)
     with results.reading(MEDIA_TABLE) as path:
-        table = scan_parquet(path).filter(pl.col("bytes").is_not_null())
-        sizes = dict(table.select("path", "bytes").head(MEDIA_COMPARED).collect().rows())
-    for folder in _candidates(results.root, places):
-        if sizes and all(_has(folder / name, size) for name, size in sizes.items()):
+        mine = pl.col("bytes").is_not_null() & pl.col("path").str.starts_with(prefix)
+        table = scan_parquet(path).filter(mine).select("path", "bytes")
+        sizes = table.head(MEDIA_COMPARED).collect().rows()
+    for folder in _candidates(results.root, sources[-1].place):
+        if sizes and all(_has(folder / path[len(prefix) :], size) for path, size in sizes):
             return folder.as_uri()
     return None
 
 
-def _candidates(root: Path, places: Sequence[str]) -> Iterator[Path]:
-    """Folders above the results, continued by the ends of the known places, longest first."""
+def _candidates(root: Path, place: str) -> Iterator[Path]:
+    """Folders above the results, continued by the end of a known place, longest first."""
+    if place.startswith(S3_SCHEME):
+        return
+    parts = local_path(place).parts[1:]
     for above in list(root.parents)[:LEVELS]:
-        for place in reversed(places):
-            if place.startswith(S3_SCHEME):
-                continue
-            parts = PurePosixPath(local_path(place)).parts[1:]
-            for start in range(len(parts)):
-                folder = above.joinpath(*parts[start:])
-                if folder != root and folder.is_dir():
-                    yield folder
+        for start in range(len(parts)):
+            folder = above.joinpath(*parts[start:])
+            if folder != root and folder.is_dir():
+                yield folder
 
 
 def _has(path: Path, size: int) -> bool:

@@ -144,21 +144,6 @@ def _several_message(shown: str, several: SeveralCameras) -> str:
     )
 
 
-def camera_of_results(output: str, catalog: CameraCatalog) -> Camera:
-    """Return the camera whose results are at OUTPUT.
-
-    Raises:
-        UsageError: the catalog has none.
-    """
-    url = output.rstrip("/") if output.startswith(S3) else local_path(output).as_uri()
-    for camera in catalog.list():
-        if camera.output_url.rstrip("/") == url:
-            return camera
-    raise UsageError(
-        f"OUTPUT {output}: is not the results folder of a known camera; `munin status` lists them"
-    )
-
-
 def check_output_collisions(cameras: list[Camera], catalog: CameraCatalog) -> None:
     """Refuse an OUTPUT that holds the results of another camera.
 

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
-from odins_ravne_assets.cameras.known_results import cameras_of_results
 from odins_ravne_assets.cli.backfill import backfill
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.compute import app as cost_app
@@ -92,6 +91,7 @@ def correct(
     OUTPUT may be a folder with the results of several cameras. A file can be imported again and
     again: labels that are known already stay as they are.
     """
+    from odins_ravne_assets.cameras.known_results import cameras_of_results
     from odins_ravne_assets.hugin.review.camera_labels import Review
     from odins_ravne_assets.results.corrections import import_corrections
 

@@ -179,7 +179,7 @@ def stage2(
         "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
     }
     job = prepare_job(context, "stage2", overrides, {})
-    chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
+    chosen = _camera_of_results(output, job.profile)
     # Whoever names a classifier wants all labels from it.
     job.run([chosen], update=update or model is not None).exit_if_any_failed()
 
@@ -194,7 +194,7 @@ def stage3(
     """Recompute the visits with another window or threshold; takes seconds."""
     overrides = _visit_settings(compression_window, min_confidence, min_duration)
     job = prepare_job(context, "stage3", overrides, {})
-    chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
+    chosen = _camera_of_results(output, job.profile)
     job.run([chosen]).exit_if_any_failed()
 
 
@@ -204,6 +204,12 @@ def select_cameras(
     """Return the cameras in INPUT; see `CameraSelection.cameras`."""
     catalog = CameraCatalog(catalog_folder())
     return CameraSelection(options, profile, catalog, print_log).cameras(input, output)
+
+
+def _camera_of_results(output: str, profile: Profile) -> Camera:
+    from odins_ravne_assets.cameras.known_results import camera_of_results
+
+    return camera_of_results(output, CameraCatalog(catalog_folder()), profile, print_log)
 
 
 def _detection_settings(
