@@ -28,29 +28,32 @@ FEW_DATES = 3
 # Media beside the folders whose names are read.
 MAX_LOOSE = 20
 
-# Words of folders within one camera's footage, in some languages of users, without accents.
-PART_WORDS = frozenset(
-    # kinds of media
-    "photo photos picture pictures pic pics image images img foto fotos bild bilder bilde billeder "
-    "still stills jpg jpeg raw video videos vid vids film films filme filmer movie movies clip "
-    "clips klipp mp avi mov timelapse motion day night dag natt nacht ir colour color bw "
-    # visits to a camera, and times
-    "check checks visit visits control kontroll kontrolle besok besuch visite visita session "
-    "sessions round rounds retrieval retrievals collection pull download downloads upload uploads "
-    "service trip period date week weeks w wk vecka woche kw month months year season spring "
-    "summer autumn fall winter var sommar host vinter fruhling sommer herbst st nd rd th from to "
-    "till until bis til of and "
-    "jan january januari januar feb february februari februar mar march mars marz apr april may "
-    "maj mai jun june juni jul july juli aug august augusti sep sept september oct okt october "
-    "oktober nov november dec dez december dezember desember "
-    # parts and copies
-    "part parts del teil batch batches set sets folder subfolder burst bursts sequence sequences "
-    "old new all rest more extra original originals orig backup copy kopia kopie selected "
-    "selection best favourites favorites misc other todo done renamed converted "
-    # what detectors and people sort media into
-    "animal animals person people human humans vehicle vehicles empty blank blanks unknown "
-    "nonanimals misfire misfires".split()
-)
+# Words of folders within one camera's footage, in some languages of users, without accents: kinds of
+# media, visits and times, parts and copies, and what tools and people sort media into.
+_KINDS = """
+photo photos picture pictures pic pics image images img foto fotos bild bilder bilde billeder
+still stills jpg jpeg raw video videos vid vids film films filme filmer movie movies clip clips
+klipp mp avi mov timelapse motion day night dag natt nacht ir colour color bw
+"""
+_VISITS = """
+check checks visit visits control kontroll kontrolle besok besuch visite visita session sessions
+round rounds retrieval retrievals collection pull download downloads upload uploads service trip
+period date week weeks w wk vecka woche kw month months year season spring summer autumn fall
+winter var sommar host vinter fruhling sommer herbst st nd rd th from to till until bis til of
+and jan january januari januar feb february februari februar mar march mars marz apr april may
+maj mai jun june juni jul july juli aug august augusti sep sept september oct okt october
+oktober nov november dec dez december dezember desember
+"""
+_PARTS = """
+part parts del teil batch batches set sets folder subfolder burst bursts sequence sequences old
+new all rest more extra original originals orig backup copy kopia kopie selected selection best
+favourites favorites misc other todo done renamed converted
+"""
+_SORTED = """
+animal animals person people human humans vehicle vehicles empty blank blanks unknown nonanimals
+misfire misfires
+"""
+PART_WORDS = frozenset((_KINDS + _VISITS + _PARTS + _SORTED).split())
 DATE = re.compile(
     r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?"  # 20260501, 202605
     r"|(0?[1-9]|[12]\d|3[01]) (0?[1-9]|[12]\d|3[01]) (19|20)\d\d"  # 01 05 2026

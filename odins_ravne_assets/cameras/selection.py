@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from odins_ravne_assets.cameras.card_folders import camera_folder, camera_id_of
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
@@ -11,11 +13,14 @@ from odins_ravne_assets.cameras.folders import cameras_in
 from odins_ravne_assets.cameras.one_camera import SeveralCameras, find_several_cameras
 from odins_ravne_assets.cameras.results_store import store_of
 from resources.errors import UsageError
-from resources.settings.camera_ids import parse_camera_id
+from resources.settings.camera_ids import parse_camera_id, suggest_camera_id
 from resources.settings.profile import Profile
 from resources.storage.layout import MEDIA_TABLE
 from resources.storage.local_store import local_path
 from resources.storage.open_store import display_url
+
+if TYPE_CHECKING:
+    from resources.aws.clients import AwsClients
 
 S3 = "s3://"
 
@@ -71,9 +76,9 @@ class CameraSelection:
             raise UsageError("--camera names one camera, --cameras selects many; use one of them")
         url = _footage(input, self.profile)
         if options.several:
-            found = cameras_in(_tree(url, self.profile), options.one_camera)
+            found = cameras_in(self._tree(url), options.one_camera)
             return [CameraFootage(each.camera_id, each.footage_url) for each in found]
-        name = parse_camera_id(options.camera) if options.camera else self._id_of(url)
+        name = parse_camera_id(options.camera) if options.camera is not None else self._id_of(url)
         if not options.one_camera and not self._is_one_camera(name, url, output):
             self._check_one_camera(name, url)
         return [CameraFootage(name, url)]
@@ -89,6 +94,20 @@ class CameraSelection:
             for each in self.footage(input, output)
         ]
 
+    def _tree(self, url: str) -> FolderTree:
+        if not url.startswith(S3):
+            return LocalTree(local_path(url))
+        from resources.storage.s3.store import S3Store
+
+        return S3Tree(S3Store(url, self._clients))
+
+    @cached_property
+    def _clients(self) -> "AwsClients":
+        from resources.aws.clients import AwsClients
+
+        assert self.profile.cloud is not None  # see `_footage`
+        return AwsClients(self.profile.cloud.aws)
+
     def _target(self, output: str | None, name: str) -> str:
         if output and not self.options.several:
             return _url(output, self.profile)
@@ -96,13 +115,13 @@ class CameraSelection:
 
     def _id_of(self, url: str) -> str:
         path = _as_path(url)
-        own = camera_folder(path, lambda folder: _tree(_as_url(folder, url), self.profile))
+        own = camera_folder(path, lambda folder: self._tree(_as_url(folder, url)))
         # A folder beside it may have changed what it looks like: a known camera keeps its id.
         known = [each.camera_id for each in self.catalog.list() if url in each.places]
         above = path
         while above != own.parent and above.name:
-            if above.name in known:
-                return above.name
+            if suggest_camera_id(above.name) in known:
+                return suggest_camera_id(above.name)
             above = above.parent
         found = camera_id_of(own)
         if own != path:
@@ -122,7 +141,7 @@ class CameraSelection:
 
     def _check_one_camera(self, name: str, url: str) -> None:
         """Refuse a folder that looks like several cameras; with --camera, only say so."""
-        tree = _tree(url, self.profile)
+        tree = self._tree(url)
         several = find_several_cameras(tree)
         if several is None:
             return
@@ -168,16 +187,6 @@ def _footage(input: str, profile: Profile) -> str:
             f"INPUT {input}: is on S3, which needs a cloud profile; name one with --profile"
         )
     return input.rstrip("/")
-
-
-def _tree(url: str, profile: Profile) -> FolderTree:
-    if not url.startswith(S3):
-        return LocalTree(local_path(url))
-    from resources.aws.clients import AwsClients
-    from resources.storage.s3.store import S3Store
-
-    assert profile.cloud is not None
-    return S3Tree(S3Store(url, AwsClients(profile.cloud.aws)))
 
 
 def _folder(input: str) -> Path:

@@ -9,7 +9,7 @@ import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
-from odins_ravne_assets.cameras.selection import CameraOptions, CameraSelection, camera_of_results
+from odins_ravne_assets.cameras.selection import CameraOptions, CameraSelection
 from odins_ravne_assets.cli.download import (
     RemoteResults,
     download_cameras,

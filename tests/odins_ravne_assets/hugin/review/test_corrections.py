@@ -3,7 +3,7 @@
 import csv
 import json
 import sqlite3
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from validators import camtrap_dp_errors
 
 from odins_ravne_assets.cameras.catalog import Camera as KnownCamera
 from odins_ravne_assets.hugin.exports.export import export_camera
+from odins_ravne_assets.hugin.review.camera_labels import Review
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result, run_stage3
-from odins_ravne_assets.results.corrections import import_corrections
+from odins_ravne_assets.results.corrections import ImportResult, import_corrections
 from resources.errors import UsageError
 from resources.settings.profile import Privacy, Profile, Stage3
 from resources.settings.project import Project
@@ -39,10 +40,17 @@ def run(store: LocalStore) -> Stage3Result:
 
 
 def import_file(
-    store: LocalStore, file: Path, by: str = "Anna", on: date = JUNE, column: str | None = None
-) -> int:
-    camera = KnownCamera("camera7", "file:///footage", store.root.as_uri())
-    return import_corrections(camera, frozenset({"camera8"}), Profile(), file, by, on, column)
+    store: LocalStore,
+    file: Path,
+    by: str = "Anna",
+    on: date = JUNE,
+    column: str | None = None,
+    confirms: bool = False,
+) -> ImportResult:
+    camera = KnownCamera("camera7", "file:///footage/camera7", store.root.as_uri())
+    other = KnownCamera("camera8", "file:///footage/camera8", "file:///results/camera8")
+    review = Review(by, on, confirms, datetime(2026, 6, 30, 12))
+    return import_corrections([camera], [other], Profile(), file, review, column)
 
 
 def written(path: Path, text: str) -> Path:
@@ -80,7 +88,7 @@ def test_a_filled_spreadsheet_overrides_the_machine_and_stores_author_and_date(
 ) -> None:
     before = {observation["source_video"]: observation for observation in observations(store)}
     labels = {"DCIM/1.jpg": "Red fox", "DCIM/3.jpg": "Canis lupus", "DCIM/5.jpg": "brown hare"}
-    assert import_file(store, filled(store, labels)) == 6
+    assert import_file(store, filled(store, labels)).new == 3
     run(store)
     after = {observation["source_video"]: observation for observation in observations(store)}
     columns = ("species", "machine_species", "label_source", "reviewed_by", "reviewed_on")
@@ -163,7 +171,7 @@ def test_timelapse_exports_label_whole_media(store: LocalStore, tmp_path: Path) 
         "x,1.jpg,camera7\\DCIM,2026-05-01,\n"
         "x,9.jpg,camera8\\DCIM,2026-05-01,red fox\n",
     )
-    assert import_file(store, table) == 1
+    assert import_file(store, table).new == 1
     run(store)
     assert "wolverine" in {observation["species"] for observation in observations(store)}
 
@@ -174,7 +182,7 @@ def test_the_database_of_timelapse_is_read(store: LocalStore, tmp_path: Path) ->
         database.execute("CREATE TABLE DataTable (Id INTEGER, File, RelativePath, Animal)")
         database.execute("INSERT INTO DataTable VALUES (1, '3.jpg', 'DCIM', 'wolverine')")
     database.close()
-    assert import_file(store, path, column="Animal") == 1
+    assert import_file(store, path, column="Animal").new == 1
     run(store)
     assert "wolverine" in {observation["species"] for observation in observations(store)}
 
