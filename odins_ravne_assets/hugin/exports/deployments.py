@@ -103,7 +103,17 @@ def _listed_period(row: Deployment, number: int, of: int) -> DeploymentPeriod:
     )
 
 
-def _period_from_media(camera: ExportTables) -> DeploymentPeriod:
+def exact_positions(camera: ExportTables, project: Project) -> list[tuple[str, float, float]]:
+    """Return a camera's exact positions, of deployments and media: id, latitude, longitude."""
+    listed = [each for each in project.deployments if each.cameraID == camera.camera_id]
+    positions = [(each.latitude, each.longitude) for each in listed]
+    if in_media := _position_in_media(camera):
+        positions.append(in_media)
+    return [(camera.camera_id, *position) for position in positions]
+
+
+def _position_in_media(camera: ExportTables) -> tuple[float, float] | None:
+    """The median of latitude and longitude in a camera's media."""
     known = pl.col("latitude").is_not_null() & pl.col("longitude").is_not_null()
     null_island = (pl.col("latitude") == 0) & (pl.col("longitude") == 0)
     latitude, longitude = (
@@ -112,7 +122,12 @@ def _period_from_media(camera: ExportTables) -> DeploymentPeriod:
         .collect()
         .row(0)
     )
-    if latitude is None:
+    return None if latitude is None else (latitude, longitude)
+
+
+def _period_from_media(camera: ExportTables) -> DeploymentPeriod:
+    position = _position_in_media(camera)
+    if position is None:
         raise NotExportableError(
             f"camera {camera.camera_id}: no coordinates in its media or in a table of "
             "deployments; put deployments.csv with cameraID, latitude and longitude next to the "

@@ -8,7 +8,7 @@ The exports of a camera are in `stage3/` of its output, next to `observations.pa
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from odins_ravne_assets.hugin.exports.camtrap_dp import (
     ExcludedCounts,
     write_camtrap_dp,
 )
-from odins_ravne_assets.hugin.exports.deployments import NotExportableError
+from odins_ravne_assets.hugin.exports.deployments import NotExportableError, exact_positions
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables, open_export_tables
 from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_json
 from odins_ravne_assets.hugin.exports.observations_csv import write_observations_csv
@@ -93,7 +93,11 @@ def export_camera(
 
 
 def export_project(
-    cameras: Iterable[tuple[str, ObjectStore]], folder: Path, project: Project, privacy: Privacy
+    cameras: Iterable[tuple[str, ObjectStore]],
+    folder: Path,
+    project: Project,
+    privacy: Privacy,
+    silent: Collection[str] = (),
 ) -> ExportResult:
     """Write the exports of several cameras as one project into a local folder.
 
@@ -101,6 +105,7 @@ def export_project(
         cameras: id and output of each camera.
         folder: created if missing.
         project, privacy: see `export_camera`.
+        silent: ids of cameras without results, whose deployments are exported.
 
     Raises:
         StoreError: see `export_camera`.
@@ -111,7 +116,7 @@ def export_project(
             for name, store in cameras
         ]
         folder.mkdir(parents=True, exist_ok=True)
-        exported = _write_exports(tables, folder, project, privacy, folders=True)
+        exported = _write_exports(tables, folder, project, privacy, folders=True, silent=silent)
         observations = pl.concat(each.observations for each in _apply_privacy(tables, privacy))
         observations.write_parquet(folder / OBSERVATIONS_PARQUET)
         return exported
@@ -122,18 +127,26 @@ def _apply_privacy(cameras: list[ExportTables], privacy: Privacy) -> list[Export
 
 
 def _write_exports(
-    cameras: list[ExportTables], folder: Path, project: Project, privacy: Privacy, folders: bool
+    cameras: list[ExportTables],
+    folder: Path,
+    project: Project,
+    privacy: Privacy,
+    folders: bool,
+    silent: Collection[str] = (),
 ) -> ExportResult:
     places = covered_cameras(
-        [(each.camera_id, each.observations, each.taxonomy) for each in cameras], privacy
+        [(each.camera_id, each.observations, each.taxonomy) for each in cameras],
+        [position for each in cameras for position in exact_positions(each, project)],
+        privacy,
     )
+    places = places.with_unknown(silent, privacy)
     cameras = _apply_privacy(cameras, privacy)
     write_megadetector_json(cameras, folder / MEGADETECTOR_FILE, folders)
     observations = pl.concat(camera.observations for camera in cameras)
     write_observations_csv(observations, folder / OBSERVATIONS_CSV)
     (folder / CAMTRAP_DP_FOLDER).mkdir(exist_ok=True)
     try:
-        excluded = write_camtrap_dp(cameras, folder / CAMTRAP_DP_FOLDER, project, places)
+        excluded = write_camtrap_dp(cameras, folder / CAMTRAP_DP_FOLDER, project, places, silent)
     except NotExportableError as error:
         shutil.rmtree(folder / CAMTRAP_DP_FOLDER)
         return ExportResult(observations.height, None, str(error))

@@ -7,7 +7,7 @@ tables, `tables/` and `journal/`, stay exact.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -19,6 +19,9 @@ from resources.settings.profile import Privacy
 PLACE_COLUMNS = frozenset(
     {"locationID", "locationName", "deploymentGroups", "deploymentTags", "deploymentComments"}
 )
+# Cameras that are closer than about this many degrees (100 m) are at one station: the place of one
+# is that of the other.
+STATION_DEGREES = 0.001
 # A text with coordinates: a number of three or more decimals, or a degree sign.
 _COORDINATES = re.compile(r"\d[.,]\d{3,}|°")
 
@@ -39,6 +42,13 @@ class Places:
         """Return True if the camera's place is covered."""
         return camera_id in self.covered
 
+    def with_unknown(self, camera_ids: Iterable[str], privacy: Privacy) -> "Places":
+        """Return the places with those of cameras whose visits are not known; see
+        `places_before_visits`."""
+        return replace(
+            self, covered=self.covered | places_before_visits(camera_ids, privacy).covered
+        )
+
     def position(self, camera_id: str, latitude: float, longitude: float) -> tuple[float, float]:
         """Return latitude and longitude in degrees, rounded if the camera is covered."""
         if not self.covers(camera_id):
@@ -57,12 +67,17 @@ class Places:
 
 
 def covered_cameras(
-    visits: Iterable[tuple[str, pl.DataFrame, Taxonomy]], privacy: Privacy
+    visits: Iterable[tuple[str, pl.DataFrame, Taxonomy]],
+    positions: Iterable[tuple[str, float, float]],
+    privacy: Privacy,
 ) -> Places:
     """Return the places of cameras, covered where a sensitive taxon was, or may have been, seen.
 
+    A camera at the station of a covered one is covered, too.
+
     Args:
         visits: of each camera its id, rows of `tables.OBSERVATIONS`, and its taxonomy.
+        positions: exact positions of cameras: id, latitude and longitude in degrees.
         privacy: the privacy settings.
 
     Raises:
@@ -70,8 +85,21 @@ def covered_cameras(
     """
     cameras = list(visits)
     taxa = sensitive_taxa(privacy.sensitive_species, [taxonomy for *_, taxonomy in cameras])
-    covered = frozenset(camera for camera, rows, _ in cameras if taxa.cover_any(rows))
-    return Places(covered, privacy.sensitive_decimals)
+    covered = {camera for camera, rows, _ in cameras if taxa.cover_any(rows)}
+    cells = [(camera, _cell(latitude, longitude)) for camera, latitude, longitude in positions]
+    near = {
+        (row + rows, column + columns)
+        for camera, (row, column) in cells
+        if camera in covered
+        for rows in (-1, 0, 1)
+        for columns in (-1, 0, 1)
+    }
+    covered |= {camera for camera, cell in cells if cell in near}
+    return Places(frozenset(covered), privacy.sensitive_decimals)
+
+
+def _cell(latitude: float, longitude: float) -> tuple[int, int]:
+    return round(latitude / STATION_DEGREES), round(longitude / STATION_DEGREES)
 
 
 def places_before_visits(camera_ids: Iterable[str], privacy: Privacy) -> Places:

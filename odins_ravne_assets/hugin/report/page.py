@@ -84,7 +84,9 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
     )
     effort = pl.concat(camera.effort for camera in cameras).sort("camera_id")
     places = covered_cameras(
-        [(_id(each), each.observations, each.taxonomy) for each in cameras], privacy
+        [(_id(each), each.observations, each.taxonomy) for each in cameras],
+        exact_positions(effort),
+        privacy,
     )
     positions = camera_positions(visits, effort, places)
     visits = visits.with_columns(counted_visits(visits, effort))

@@ -180,6 +180,19 @@ def _places(row: dict[str, Any], deployments: Sequence[Deployment]) -> list[dict
     return [position | dict.fromkeys(("name", "start", "end"))]
 
 
+def exact_positions(effort: pl.DataFrame) -> list[tuple[str, float, float]]:
+    """Return the exact positions of cameras: id, latitude and longitude in degrees.
+
+    Args:
+        effort: the result of `sampling_effort`.
+    """
+    return [
+        (row["camera_id"], place["latitude"], place["longitude"])
+        for row in effort.select("camera_id", "places").iter_rows(named=True)
+        for place in row["places"]
+    ]
+
+
 def counted_visits(observations: pl.DataFrame, cameras: pl.DataFrame) -> pl.Series:
     """Return True for each visit in the active times of a camera; of one without a time, where the
     camera's days are known.

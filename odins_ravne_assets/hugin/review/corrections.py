@@ -77,12 +77,12 @@ def read_all_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
         for key in keys
     ]
     # Files of earlier versions lack some columns.
-    corrections = pl.concat([_NO_CORRECTIONS, *parts], how="diagonal")
+    corrections = pl.concat([NO_CORRECTIONS, *parts], how="diagonal")
     corrections = corrections.sort("reviewed_on", maintain_order=True)
     return corrections.select(*schemas.CORRECTIONS, handed_in=pl.col("file").rle_id())
 
 
-_NO_CORRECTIONS = pl.DataFrame(schema={**schemas.CORRECTIONS, "file": pl.String})
+NO_CORRECTIONS = pl.DataFrame(schema={**schemas.CORRECTIONS, "file": pl.String})
 
 
 def apply_corrections(

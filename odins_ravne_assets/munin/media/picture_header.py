@@ -2,24 +2,26 @@
 
 import io
 import os
-import struct
 import warnings
-import zlib
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
 
-from PIL import ExifTags, Image, ImageFile
+from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from pillow_heif import HeifImageFile
 
-from odins_ravne_assets.munin.media.capture_time import time_from_exif
-from odins_ravne_assets.munin.media.exif_size import is_excessive
-from odins_ravne_assets.munin.media.gps_position import position_from_exif
 from odins_ravne_assets.munin.media.media_files import Format
+from odins_ravne_assets.munin.media.picture_tags import (
+    MALFORMED,
+    PictureTags,
+    read_picture_tags,
+    tags_of_jpeg,
+    tags_of_pillow,
+)
 from odins_ravne_assets.munin.media.probe import (
     Probe,
     check_file_size,
@@ -28,6 +30,15 @@ from odins_ravne_assets.munin.media.probe import (
     join_remarks,
 )
 from odins_ravne_assets.munin.media.raw_preview import Preview, read_preview
+from odins_ravne_assets.munin.media.tags.exif_block import (
+    BODY_SERIAL_NUMBER,
+    CAMERA_SERIAL_NUMBER,
+    MAKE,
+    MODEL,
+    ORIENTATION,
+    ORIGINAL,
+    ExifBlock,
+)
 from resources.errors import MediaError
 
 # Opened by class, not by Image.open, which tries every format, and treats the second picture of
@@ -44,31 +55,12 @@ Image.MAX_IMAGE_PIXELS = None
 # Its warnings become remarks.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Exceptions of Pillow's readers on malformed headers.
-_MALFORMED = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-
 # Far above any camera's header; a crafted one would keep the reader busy for hours.
 _MAX_HEADER_BYTES = 64 * 2**20
 _MAX_HEADER_READS = 500_000
 # Orientations that rotate the picture by 90° (EXIF 2.32, 4.6.5.1.5).
 _ROTATED = {5, 6, 7, 8}
-_MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
-_DATE_TIME_ORIGINAL = 0x9003
 _TIFF_HEADS = (b"II*\0", b"MM\0*")
-_BODY_SERIAL_NUMBER, _CAMERA_SERIAL_NUMBER = 0xA431, 0xC62F
 
 _END_OF_JPEG = b"\xff\xd9"
 _CHUNK_BYTES = 2**20
@@ -91,7 +83,7 @@ def read_picture_header(path: Path, media_format: Format, max_megapixels: float)
         raise MediaError(
             f"damaged {media_format.upper()}: its header needs too much memory"
         ) from None
-    except _MALFORMED as error:
+    except MALFORMED as error:
         reason = str(error) or type(error).__name__
         raise MediaError(f"damaged {media_format.upper()}: {reason}") from None
 
@@ -102,11 +94,11 @@ def _read(file: IO[bytes], media_format: Format, max_megapixels: float) -> Probe
     check_size(width, height, max_megapixels)
     check_file_size(os.fstat(file.fileno()).st_size, width * height)
     truncation = _truncation_remark(file, media_format)
-    tags, gps, unreadable = _read_exif(picture)
+    tags = read_picture_tags(picture, file)
     # The readers of TIFF and HEIF rotate the size themselves.
-    if tags.get(_ORIENTATION) in _ROTATED and media_format not in {"tiff", "heif"}:
+    if tags.get(ORIENTATION) in _ROTATED and media_format not in {"tiff", "heif"}:
         width, height = height, width
-    return _probe(media_format, (width, height), tags, gps, [truncation, unreadable])
+    return _probe(media_format, (width, height), tags, [truncation])
 
 
 def _read_raw(file: IO[bytes], preview: Preview, max_megapixels: float) -> Probe:
@@ -115,49 +107,44 @@ def _read_raw(file: IO[bytes], preview: Preview, max_megapixels: float) -> Probe
     check_size(width, height, max_megapixels)
     if preview.orientation in _ROTATED:
         width, height = height, width
-    exif, unreadable = _raw_exif(file, preview)
-    tags, gps, damaged = _tags_of(exif)
-    if preview.recorded_at and _DATE_TIME_ORIGINAL not in tags:
-        tags = {**tags, _DATE_TIME_ORIGINAL: f"{preview.recorded_at:%Y:%m:%d %H:%M:%S}"}
+    tags = _raw_tags(file, preview)
+    if preview.recorded_at and tags.get(ORIGINAL) is None:
+        time: dict[int, object] = {ORIGINAL: f"{preview.recorded_at:%Y:%m:%d %H:%M:%S}"}
+        tags = replace(tags, blocks=[*tags.blocks, ExifBlock(time)])
     small = f"a raw file: its preview of {width}x{height} pixels is used"
-    return _probe("raw", (width, height), tags, gps, [small, unreadable, damaged])
+    return _probe("raw", (width, height), tags, [small])
 
 
-def _raw_exif(file: IO[bytes], preview: Preview) -> tuple[Image.Exif, str | None]:
-    """Return the EXIF of a raw file: its own if it has the form of a TIFF, else its preview's."""
-    exif = Image.Exif()
+def _raw_tags(file: IO[bytes], preview: Preview) -> PictureTags:
+    """Return the tags of a raw file: its own if it has the form of a TIFF, else its preview's."""
     is_tiff = file.read(len(_TIFF_HEADS[0])) in _TIFF_HEADS
     file.seek(0)
-    try:
-        if is_tiff:
-            exif.load_from_fp(cast(IO[bytes], _Bounded(file)))
-        else:
-            block = JpegImageFile(io.BytesIO(preview.jpeg)).info.get("exif") or b""
-            if is_excessive(block):
-                return Image.Exif(), "EXIF is too large and ignored"
-            exif.load(block)
-    except _MALFORMED:
-        return Image.Exif(), "EXIF is damaged and ignored"
-    return exif, None
+    if not is_tiff:
+        return tags_of_jpeg(JpegImageFile(io.BytesIO(preview.jpeg)))
+
+    def read() -> Image.Exif:
+        exif = Image.Exif()
+        exif.load_from_fp(cast(IO[bytes], _Bounded(file)))
+        return exif
+
+    return tags_of_pillow(read)
 
 
 def _probe(
     media_format: Format,
     size: tuple[int, int],
-    tags: Mapping[int, object],
-    gps: Mapping[int, object],
+    tags: PictureTags,
     remarks: list[str | None],
 ) -> Probe:
     """Return the header of a picture.
 
     Args:
         size: width and height of the upright picture.
-        tags: of IFD0 and the Exif IFD.
-        gps: of the GPS IFD.
-        remarks: on the file, before those on its EXIF.
+        remarks: on the file, before those on its tags.
     """
     width, height = size
-    recorded, position = time_from_exif(tags), position_from_exif(gps)
+    (recorded, source), position, note = tags.recorded(), tags.position(), tags.maker_note()
+    serial = tags.get(BODY_SERIAL_NUMBER) or tags.get(CAMERA_SERIAL_NUMBER) or note.serial
     return Probe(
         kind="image",
         format=media_format,
@@ -165,43 +152,19 @@ def _probe(
         height=height,
         recorded_at=recorded.at,
         utc_offset_minutes=recorded.utc_offset_minutes,
-        time_source="exif" if recorded.at else None,
+        time_source=source,
         latitude=position.latitude,
         longitude=position.longitude,
-        camera_make=clean_name(tags.get(_MAKE)),
-        camera_model=clean_name(tags.get(_MODEL)),
-        camera_serial=clean_name(tags.get(_BODY_SERIAL_NUMBER) or tags.get(_CAMERA_SERIAL_NUMBER)),
-        remark=join_remarks([*remarks, *recorded.remarks, position.remark]),
+        camera_make=clean_name(tags.get(MAKE)),
+        camera_model=clean_name(tags.get(MODEL)),
+        camera_serial=clean_name(serial),
+        sequence_number=note.sequence_number,
+        sequence_length=note.sequence_length,
+        trigger=note.trigger,
+        temperature=note.temperature,
+        moon_phase=note.moon_phase,
+        remark=join_remarks([*remarks, *tags.remarks(), *recorded.remarks, position.remark]),
     )
-
-
-def _read_exif(
-    picture: ImageFile.ImageFile,
-) -> tuple[Mapping[int, object], Mapping[int, object], str | None]:
-    """Return the tags of IFD0 and the Exif IFD together, those of the GPS IFD, and a remark."""
-    try:
-        if isinstance(picture, TiffImageFile):
-            exif = picture.getexif()
-        else:
-            # Not getexif(): for a PNG it decodes the pixels to read the chunks after them.
-            block = picture.info.get("exif") or b""
-            if is_excessive(block):
-                return {}, {}, "EXIF is too large and ignored"
-            exif = Image.Exif()
-            exif.load(block)
-    except _MALFORMED:
-        return {}, {}, "EXIF is damaged and ignored"
-    return _tags_of(exif)
-
-
-def _tags_of(
-    exif: Image.Exif,
-) -> tuple[Mapping[int, object], Mapping[int, object], str | None]:
-    try:
-        tags = {**exif.get_ifd(ExifTags.IFD.Exif), **exif}
-        return tags, dict(exif.get_ifd(ExifTags.IFD.GPSInfo)), None
-    except _MALFORMED:
-        return {}, {}, "EXIF is damaged and ignored"
 
 
 def _truncation_remark(file: IO[bytes], media_format: Format) -> str | None:

@@ -14,6 +14,13 @@ from odins_ravne_assets.munin.media.media_files import (
     Format,
     Kind,
 )
+from odins_ravne_assets.munin.media.tags.maker_notes import (
+    MAX_SEQUENCE,
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
+    MoonPhase,
+    Trigger,
+)
 from resources.errors import MediaError
 
 MAX_NAME_LENGTH = 64
@@ -42,7 +49,7 @@ class Probe(BaseModel):
     height: int = Field(gt=0, le=MAX_INT32)
     recorded_at: datetime | None = None  # the camera's wall clock, no zone
     utc_offset_minutes: int | None = Field(None, ge=-1440, le=1440)
-    time_source: Literal["exif", "container"] | None = None
+    time_source: Literal["exif", "xmp", "container"] | None = None
     latitude: float | None = Field(None, ge=-90, le=90)  # degrees, north and east positive
     longitude: float | None = Field(None, ge=-180, le=180)
     camera_make: str | None = Field(None, max_length=MAX_NAME_LENGTH)
@@ -51,6 +58,12 @@ class Probe(BaseModel):
     # Of a video, by its container.
     duration_seconds: float | None = Field(None, gt=0, le=MAX_VIDEO_SECONDS)
     fps: float | None = Field(None, gt=0, le=MAX_FPS)
+    # Of the camera's notes: the picture's number in its burst, from 1, and their number.
+    sequence_number: int | None = Field(None, ge=1, le=MAX_SEQUENCE)
+    sequence_length: int | None = Field(None, ge=1, le=MAX_SEQUENCE)
+    trigger: Trigger | None = None
+    temperature: int | None = Field(None, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)  # °C
+    moon_phase: MoonPhase | None = None
     remark: str | None = None  # anything unusual, for the user
 
     def as_message(self) -> dict[str, Any]:

@@ -206,8 +206,8 @@ class _Resolver:
         """Return True if the files in a source's place are mostly its own, some of them edited."""
         rows = list(self._rows(number))
         shared = files.shared(rows)
-        few = min(shared.of, len(files.media))
-        return 2 * shared.count >= few or self._is_edited(rows, files)
+        few = min(shared.total, len(files.media))
+        return 2 * shared.found >= few or self._is_edited(rows, files)
 
     def _is_edited(self, rows: list[Row], files: "_Files") -> bool:
         """Return True if most files have the path and the recorded time of a row.
@@ -227,10 +227,10 @@ class _Resolver:
         """Return True if a source is in another place than before, and note the new place."""
         rows = list(self._rows(number))
         shared = files.shared(rows)
-        if 2 * shared.count <= shared.of:
+        if 2 * shared.found <= shared.total:
             return False
         source = self._sources[number]
-        if shared.count < shared.of and self._open_other(number, source, quiet=True).store:
+        if shared.found < shared.total and self._open_other(number, source, quiet=True).store:
             return False  # a part of a source, which is available too
         self._note_place(number)
         return True
@@ -295,8 +295,8 @@ class _Resolver:
 class _Shared(NamedTuple):
     """How many contents of a source a place holds, of how many."""
 
-    count: int
-    of: int
+    found: int
+    total: int
 
 
 class _Files:

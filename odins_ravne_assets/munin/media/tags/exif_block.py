@@ -71,7 +71,7 @@ class ExifBlock:
 class _Entry(NamedTuple):
     tag: int
     kind: int
-    count: int
+    values: int
     at: int  # of the value or of its offset
 
 
@@ -161,7 +161,7 @@ class _Reader:
     def _value(self, entry: _Entry) -> object:
         """Return the value of an entry; None if it lies outside of the block or is too large."""
         size, form = _TYPES.get(entry.kind, (0, ""))
-        length = size * entry.count
+        length = size * entry.values
         if not 0 < length <= MAX_VALUE_BYTES:
             return b"" if size and not length else None
         at = entry.at if length <= 4 else self._number(entry)
@@ -171,8 +171,8 @@ class _Reader:
             return data if not form and data and at else None
         if not form:
             return data
-        numbers = struct.unpack(f"{self._order}{form * entry.count}", data)
+        numbers = struct.unpack(f"{self._order}{form * entry.values}", data)
         if entry.kind in _RATIONALS:
             pairs = zip(numbers[::2], numbers[1::2], strict=True)
             numbers = tuple(a / b if b else float("nan") for a, b in pairs)
-        return numbers if entry.count > 1 else numbers[0]
+        return numbers if entry.values > 1 else numbers[0]
