@@ -86,7 +86,8 @@ MAY_IMPORT = {
         "page": "resources/printable.py",
         "munin/progress.py": "",
         "munin/tables": f"gpu_kernels/models {STORE}",
-        "munin/media": f"munin/tables munin/progress.py batch {STORE}",
+        "munin/media": f"munin/media/tags munin/tables munin/progress.py batch {STORE}",
+        "munin/media/tags": "",
         "munin/inference": f"munin/tables munin/progress.py {MODELS} {STORE}",
         "munin/detection": "munin/media munin/inference munin/tables munin/progress.py "
         f"{MODELS} {STORE}",

@@ -1,6 +1,6 @@
 """Deployments of cameras: those of the profile, or of a table next to the footage.
 
-The table is `deployments.csv`: in `uploads.url` for cameras whose footage is uploaded there, for
+The table is `deployments.csv` or `deployments.xlsx`: in `uploads.url` for cameras whose footage is uploaded there, for
 others in the folder above the camera's.
 """
 
@@ -18,7 +18,7 @@ from resources.storage.local_store import local_path
 from resources.storage.object_store import S3_SCHEME
 from resources.storage.open_store import display_url
 
-DEPLOYMENTS_FILE = "deployments.csv"
+DEPLOYMENTS_FILES = ("deployments.csv", "deployments.xlsx")
 
 
 def profile_for_camera(profile: Profile, camera: Camera) -> Profile:
@@ -36,7 +36,9 @@ def profile_for_camera(profile: Profile, camera: Camera) -> Profile:
     stage0 = stage0.model_copy(update={"clock_corrections": own})
     # Without their lines, which change with rows of other cameras.
     mine = tuple(
-        row.model_copy(update={"line": 0}) for row in rows if row.cameraID == camera.camera_id
+        row.model_copy(update={"table": "", "line": 0})
+        for row in rows
+        if row.cameraID == camera.camera_id
     )
     return profile.model_copy(
         update={
@@ -91,13 +93,18 @@ def _folder_of(camera: Camera, profile: Profile) -> str | None:
 
 def _read(folder: str, profile: Profile) -> list[Deployment]:
     store = store_of(folder, profile)
-    if not store.exists(DEPLOYMENTS_FILE):
+    found = [name for name in DEPLOYMENTS_FILES if store.exists(name)]
+    if not found:
         return []
+    if len(found) > 1:
+        raise UsageError(
+            f"{display_url(folder)}: holds {' and '.join(found)}; delete or rename one of the two"
+        )
     try:
         rows = parse_rows(
             Deployment,
-            store.read_bytes(DEPLOYMENTS_FILE),
-            f"{display_url(folder)}/{DEPLOYMENTS_FILE}",
+            store.read_bytes(found[0]),
+            f"{display_url(folder)}/{found[0]}",
             TABLE_COLUMNS,
             arrange_deployments,
         )

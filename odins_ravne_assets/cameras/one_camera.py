@@ -28,18 +28,18 @@ FEW_DATES = 3
 # Media beside the folders whose names are read.
 MAX_LOOSE = 20
 
-# Words of folders within one camera's footage, in some languages of users, without accents: kinds of
-# media, visits and times, parts and copies, and what tools and people sort media into.
+# Words of folders within one camera's footage, in some languages of users, without accents: kinds
+# of media, visits and times, parts and copies, and what tools and people sort media into.
 _KINDS = """
 photo photos picture pictures pic pics image images img foto fotos bild bilder bilde billeder
 still stills jpg jpeg raw video videos vid vids film films filme filmer movie movies clip clips
-klipp mp avi mov timelapse motion day night dag natt nacht ir colour color bw
+klipp mp avi mov timelapse motion day night dag natt nacht colour color
 """
 _VISITS = """
 check checks visit visits control kontroll kontrolle besok besuch visite visita session sessions
 round rounds retrieval retrievals collection pull download downloads upload uploads service trip
-period date week weeks w wk vecka woche kw month months year season spring summer autumn fall
-winter var sommar host vinter fruhling sommer herbst st nd rd th from to till until bis til of
+period date week weeks wk vecka woche month months year season spring summer autumn fall
+winter var sommar host vinter fruhling sommer herbst from to till until bis til of
 and jan january januari januar feb february februari februar mar march mars marz apr april may
 maj mai jun june juni jul july juli aug august augusti sep sept september oct okt october
 oktober nov november dec dez december dezember desember
@@ -59,6 +59,7 @@ DATE = re.compile(
     r"|(0?[1-9]|[12]\d|3[01]) (0?[1-9]|[12]\d|3[01]) (19|20)\d\d"  # 01 05 2026
     r"|(19|20)\d\d (0?[1-9]|1[0-2])( (0?[1-9]|[12]\d|3[01]))?"  # 2026 05 01, 2026 05
 )
+ORDINAL = re.compile(r"(?<=\d)(st|nd|rd|th)\b")  # 1st check
 # Years with footage of digital cameras; later numbers and earlier ones are those of sites.
 FIRST_YEAR = 2005
 # What follows a date: a time, a number, another date.
@@ -135,7 +136,8 @@ def _candidates(folders: list[str]) -> list[str]:
 def is_part_of_camera(name: str) -> bool:
     """Return True if a folder's name is a date, or a word of PART_WORDS with or without numbers."""
     plain = unicodedata.normalize("NFKD", name).casefold()
-    tokens = re.findall(r"[a-z]+|\d+", plain.encode("ascii", "ignore").decode())
+    plain = ORDINAL.sub("", plain.encode("ascii", "ignore").decode())
+    tokens = re.findall(r"[a-z]+|\d+", plain)
     words = [token for token in tokens if not token.isdigit()]
     if words:
         return all(word in PART_WORDS for word in words)

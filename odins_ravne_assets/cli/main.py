@@ -129,7 +129,7 @@ def export(
     prepare_home()
     known = CameraCatalog(catalog_folder())
     chosen = [known.get(name) for name in cameras] if cameras else list(known.list())
-    for line in export_cameras(chosen, profile, local_path(folder)):
+    for line in export_cameras(chosen, profile, local_path(folder), whole_project=not cameras):
         out.print(line, soft_wrap=True, markup=False)
 
 

@@ -1,36 +1,64 @@
 """Export the results of several cameras, local or on S3, as one project."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.deployments import with_deployments
 from odins_ravne_assets.cameras.results_store import store_opener
+from odins_ravne_assets.hugin.exports.camtrap_dp import ExcludedCounts
 from odins_ravne_assets.hugin.exports.export import export_project
 from resources.errors import UsageError
 from resources.settings.profile import Profile
+from resources.settings.project import Project
 from resources.storage.layout import (
     CAMTRAP_DP_FOLDER,
     MEGADETECTOR_FILE,
     OBSERVATIONS_CSV,
     OBSERVATIONS_PARQUET,
+    OBSERVATIONS_TABLE,
 )
+from resources.storage.open_store import display_url
+
+MAX_NAMED = 5  # cameras in an error
 
 
-def export_cameras(cameras: list[Camera], profile: Profile, folder: Path) -> Iterator[str]:
+def export_cameras(
+    cameras: Sequence[Camera], profile: Profile, folder: Path, whole_project: bool = False
+) -> Iterator[str]:
     """Write a project's exports into a folder, and yield lines that describe them.
 
+    Cameras without results are left out, with a line.
+
+    Args:
+        whole_project: the cameras are all that are known; deployments of further cameras, which
+            recorded nothing, are part of the project too.
+
     Raises:
-        UsageError: there is no camera, or a table of deployments cannot be read.
+        UsageError: there is no camera with results, or a table of deployments cannot be read.
         StoreError: a camera's table is missing or damaged; names the stage to run.
     """
     if not cameras:
         raise UsageError("there are no cameras yet; run `munin batch INPUT OUTPUT` first")
     store_of = store_opener(profile)
     stores = [(each.camera_id, store_of(each.output_url)) for each in cameras]
+    with_results = [pair for pair in stores if pair[1].exists(OBSERVATIONS_TABLE)]
+    without = [camera_id for camera_id, _ in stores if camera_id not in dict(with_results)]
+    if not with_results:
+        raise UsageError(
+            f"no results of camera {', '.join(without[:MAX_NAMED])} yet; run "
+            "`munin batch INPUT OUTPUT` first"
+        )
+    for camera_id, store in stores:
+        if camera_id in without:
+            yield f"camera {camera_id} is left out: no results yet in {display_url(store.url)}"
     project = with_deployments(profile, cameras).project
-    exported = export_project(stores, folder, project, profile.privacy)
-    yield f"{exported.observations} visits of {len(cameras)} cameras:"
+    silent, remarks = _silent_cameras(project, dict(with_results)) if whole_project else ([], [])
+    yield from remarks
+    exported = export_project(with_results, folder, project, profile.privacy, silent)
+    number = len(with_results)
+    yield f"{exported.observations} visits of {number} camera{'s' * (number != 1)}:"
     yield f"  {folder / MEGADETECTOR_FILE}"
     yield f"  {folder / OBSERVATIONS_CSV}"
     yield f"  {folder / OBSERVATIONS_PARQUET}"
@@ -38,8 +66,43 @@ def export_cameras(cameras: list[Camera], profile: Profile, folder: Path) -> Ite
         yield f"no Camtrap DP: {exported.camtrap_dp_error}"
         return
     yield f"  {folder / CAMTRAP_DP_FOLDER}"
-    if any(exported.camtrap_dp):
+    yield from _left_out(exported.camtrap_dp)
+
+
+def _left_out(excluded: ExcludedCounts) -> Iterator[str]:
+    if excluded.media or excluded.observations:
         yield (
             "left out of Camtrap DP (no time, or outside of all deployments): "
-            f"{exported.camtrap_dp.media} media, {exported.camtrap_dp.observations} visits"
+            f"{excluded.media} media, {excluded.observations} visits"
         )
+    if excluded.deployments:
+        yield (
+            "left out of Camtrap DP (no media, and no deploymentStart or no deploymentEnd): "
+            f"{excluded.deployments} deployments"
+        )
+
+
+def _silent_cameras(project: Project, with_results: Collection[str]) -> tuple[list[str], list[str]]:
+    """The cameras of the table without results, and a line about each.
+
+    One whose name is close to that of a camera without a deployment is a misspelt one.
+    """
+    rows = {row.cameraID: row for row in reversed(project.deployments)}
+    without_row = [each for each in with_results if each not in rows]
+    silent, remarks = [], []
+    for camera_id, row in sorted(rows.items()):
+        if camera_id in with_results:
+            continue
+        folded = {each.casefold(): each for each in without_row}
+        close = difflib.get_close_matches(camera_id.casefold(), folded, n=1, cutoff=0.75)
+        if close:
+            remarks.append(
+                f"{row.where}: cameraID {camera_id} is no camera with results, did you mean "
+                f"{folded[close[0]]}? Its deployments are left out"
+            )
+        else:
+            silent.append(camera_id)
+            remarks.append(
+                f"{row.where}: camera {camera_id} has no results; its deployments are in Camtrap DP"
+            )
+    return silent, remarks

@@ -114,7 +114,7 @@ class Deployment(BaseModel):
     Attributes:
         outages: of the columns Problem1_from, Problem1_to …, in their order.
         project_zone: the zone of the project, `±HH:MM` or a name, for times that are instants.
-        line: of the row in its table; 0: of none.
+        table, line: the name of its table, and the line of the row; 0: of none.
         remarks: the other columns of Camtrap DP.
     """
 
@@ -131,10 +131,16 @@ class Deployment(BaseModel):
     timeZone: str | None = None  # noqa: N815
     outages: tuple[Outage, ...] = ()
     project_zone: str | None = None
+    table: str = ""
     line: int = 0
     remarks: dict[str, str] = Field(default_factory=dict)
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @property
+    def where(self) -> str:
+        """The table and the line of the row, for messages."""
+        return f"{self.table}, line {self.line}" if self.line else "project.deployments"
 
     @property
     def start(self) -> datetime | None:
@@ -328,7 +334,7 @@ def arrange_deployments(rows: Iterable[Deployment], name: str = "") -> tuple[Dep
         ValueError: two rows have the same deploymentID, or those of one camera overlap; names both
             lines.
     """
-    arranged = list(rows)
+    arranged = [row.model_copy(update={"table": name}) if name else row for row in rows]
     ids: dict[str, Deployment] = {}
     for row in arranged:
         if row.deploymentID and (other := ids.setdefault(row.deploymentID, row)) is not row:

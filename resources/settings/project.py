@@ -73,7 +73,7 @@ class Project(_Part):
     deployments: Deployments = Field(
         (),
         description="CSV of deployments in Camtrap DP's format, of which cameraID, latitude and "
-        "longitude are required; empty: deployments.csv next to the footage.",
+        "longitude are required; empty: deployments.csv or .xlsx next to the footage.",
     )
 
     @field_validator("time_zone")

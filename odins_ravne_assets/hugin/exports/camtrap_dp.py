@@ -36,8 +36,8 @@ from odins_ravne_assets.hugin.exports.export_tables import ExportTables
 from odins_ravne_assets.hugin.formats import iso_time, write_printable_csv, zone_offset_at
 from odins_ravne_assets.hugin.privacy.places import Places
 from odins_ravne_assets.hugin.visits.report_json import encode_json
-from odins_ravne_assets.munin.media.capture_time import parse_offset
 from odins_ravne_assets.munin.tables.instants import instant
+from resources.settings.clock_corrections import parse_utc_offset
 from resources.settings.deployments import DEPLOYMENT_COLUMNS
 from resources.settings.project import Project
 
@@ -218,7 +218,7 @@ def _offset(tables: ExportTables, project: Project, time: str) -> pl.Expr:
     if project.time_zone:
         default = pl.coalesce(default, zone_offset_at(time, project.time_zone))
     elif project.utc_offset:
-        default = pl.coalesce(default, pl.lit(parse_offset(project.utc_offset), pl.Int16))
+        default = pl.coalesce(default, pl.lit(parse_utc_offset(project.utc_offset), pl.Int16))
     return pl.coalesce("utc_offset_minutes", default)
 
 

@@ -23,6 +23,7 @@ from odins_ravne_assets.hugin.report.sampling_effort import (
     CameraPosition,
     cameras_per_period,
     counted_visits,
+    exact_positions,
     first_and_last_day,
     make_calendar,
     visits_per_hour,

@@ -157,7 +157,7 @@ class _Parser:
         self._file, self._tables, self._taxonomy = file, tables, taxonomy
         self._review = review
         self._hashes = dict(tables.media.select("path", "content_hash").iter_rows())
-        self._history = LabelHistory(tables.corrections)
+        self._history = LabelHistory(tables.corrections, review.by, review.on)
         self._result = CameraLabels()
 
     def parsed(self) -> CameraLabels:
@@ -204,7 +204,7 @@ class _Parser:
         self, line: int, label: Label, row: ObservationRow, targets: Sequence[Target]
     ) -> None:
         fixed = {FIRST: row.first, "comment": row.cells.get("comment") or None}
-        own = self._history.of_observation(row.first, self._review.by)
+        own = self._history.own_of_observation(row.first)
         before = [each.said or self._history.in_effect(each.row) for each in targets]
         if not self._is_known(_words(label), own, before):
             if not targets:
@@ -275,10 +275,7 @@ class _Parser:
                 (each.row["category"], each.row["species"], each.row["count"]) for each in labels
             )
         )
-        if target["x"] is None:
-            own = self._history.of_medium(target["content_hash"], self._review.by)
-        else:
-            own = self._history.of_box(target, self._review.by)
+        own = self._history.own_of_target(target)
         before = [self._history.in_effect(target)]
         known = self._is_known(said, own, before)
         for each in labels:

@@ -45,9 +45,11 @@ class LabelHistory:
 
     Args:
         corrections: the result of `read_all_corrections`.
+        by, until: the reviewer whose own labels are asked for, and the day until which.
     """
 
-    def __init__(self, corrections: pl.DataFrame) -> None:
+    def __init__(self, corrections: pl.DataFrame, by: str, until: date) -> None:
+        self._by, self._until = by, until
         self._of_content: dict[str, list[Row]] = defaultdict(list)
         self._of_first: dict[str, list[Row]] = defaultdict(list)
         for row in corrections.iter_rows(named=True):
@@ -55,23 +57,23 @@ class LabelHistory:
             if row["first_detection"] is not None:
                 self._of_first[row["first_detection"]].append(row)
 
-    def of_observation(self, first: str, by: str) -> Said | None:
-        """Return what a reviewer said last about an observation, as such."""
-        return _last(row for row in self._of_first[first] if row["reviewed_by"] == by)
+    def own_of_observation(self, first: str) -> Said | None:
+        """Return what the reviewer said last about an observation, as such."""
+        return _last(filter(self._is_own, self._of_first[first]))
 
-    def of_medium(self, content: str, by: str) -> Said | None:
-        """Return what a reviewer said last about a medium as a whole."""
-        whole = (row for row in self._of_content[content] if _is_whole(row))
-        return _last(row for row in whole if row["reviewed_by"] == by)
+    def own_of_target(self, target: Row) -> Said | None:
+        """Return what the reviewer said last about a medium as a whole, or about a box as such."""
+        rows = self._of_content[target["content_hash"]]
+        if target["x"] is None:
+            said = [row for row in rows if row["x"] is None and row["instead_of"] is None]
+        else:
+            said = [
+                row for row in rows if row["first_detection"] is None and _same_box(row, target)
+            ]
+        return _last(filter(self._is_own, said))
 
-    def of_box(self, box: Row, by: str) -> Said | None:
-        """Return what a reviewer said last about a box of a medium, as such."""
-        rows = self._of_content[box["content_hash"]]
-        return _last(
-            row
-            for row in rows
-            if row["first_detection"] is None and _same_box(row, box) and row["reviewed_by"] == by
-        )
+    def _is_own(self, row: Row) -> bool:
+        return bool(row["reviewed_by"] == self._by and row["reviewed_on"] <= self._until)
 
     def in_effect(self, target: Row) -> Said | None:
         """Return the labels that a medium has now; of a box, without counts.
@@ -119,10 +121,6 @@ def _preferring_boxes(rows: list[Row]) -> list[Row]:
     """The labels of the last file, only those of the box if it has some."""
     latest = [row for row in rows if row["handed_in"] == rows[-1]["handed_in"]]
     return [row for row in latest if row["x"] is not None] or latest
-
-
-def _is_whole(row: Row) -> bool:
-    return row["x"] is None and row["instead_of"] is None
 
 
 def _same_box(row: Row, box: Row) -> bool:

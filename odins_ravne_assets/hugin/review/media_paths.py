@@ -97,8 +97,8 @@ class MediaPaths:
         given = cells.get(PATH) or f"{cells.get(FOLDER, '')}/{cells.get(FILE, '')}"
         if PATH in cells and given in self._paths:  # also with a backslash in a name
             return Place(given)
-        path = _composed(given.replace("\\", "/")).removeprefix("./").strip("/")
-        parts = path.split("/")
+        parts = [part for part in _composed(given.replace("\\", "/")).split("/") if part.strip(".")]
+        path = "/".join(parts)
         for level in range(1, len(parts)):
             inner = "/".join(parts[level:])
             if inner in self._media and self._camera.match_folders(parts[:level]):

@@ -199,7 +199,7 @@ class Observations:
     def _members_of(self, observations: Iterable[int]) -> dict[int, list[Target]]:
         found: dict[int, list[Target]] = defaultdict(list)
         rows = self._members.filter(
-            pl.col("observation").is_in(pl.Series(list(observations), dtype=pl.UInt32))
+            pl.col("observation").is_in(pl.Series(list(observations), dtype=pl.UInt32).implode())
         )
         for row in rows.iter_rows(named=True):
             found[row["observation"]].append(self._target(row))

@@ -57,6 +57,9 @@ from resources.storage.object_store import (
 # More than any camera writes into one file, 64 GiB: the time to hash it is bounded.
 MAX_VIDEO_BYTES = 2**36
 
+# Sources of times that are in the file itself.
+FROM_CONTENT = frozenset({"exif", "xmp", "container"})
+
 ProbeFile = Callable[[Path], Probe]
 
 
@@ -337,12 +340,12 @@ class _RowBuilder:
             return False  # the original was deleted, and the row has no remarks on this file
         if old["width"] * old["height"] > self._settings.max_megapixels * 1e6:
             return False
-        if self._same_offsets or old["time_source"] not in {"exif", "container"}:
+        if self._same_offsets or old["time_source"] not in FROM_CONTENT:
             return True
         correction = self._clock.correction_at(old["recorded_at"])
         if correction and correction.utc_offset_minutes is not None:
             return True  # it overrides the camera's offset
-        return old["time_source"] == "exif" and old["utc_offset_minutes"] is None
+        return old["time_source"] in {"exif", "xmp"} and old["utc_offset_minutes"] is None
 
     def _read(self, found: StoredObject) -> ReadResult:
         content_hash = None
@@ -427,7 +430,7 @@ class _PreviousRows:
 def _result_from_row(row: Row) -> ReadResult:
     """Return the header from an earlier row; its time only if it came from the file."""
     values = {name: row[name] for name in Probe.model_fields if name != "remark"}
-    if row["time_source"] not in {"exif", "container"}:
+    if row["time_source"] not in FROM_CONTENT:
         values |= {"recorded_at": None, "utc_offset_minutes": None, "time_source": None}
     return ReadResult(row["content_hash"], Probe(**values, remark=row["reason"]), None)
 

@@ -4,7 +4,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 
 from odins_ravne_assets.munin.media.camera_clock import CameraClock
-from odins_ravne_assets.munin.media.media_table import Row, StoredMedia
+from odins_ravne_assets.munin.media.media_table import (
+    OTHER_OFFSETS,
+    OTHER_READER,
+    Row,
+    StoredMedia,
+)
 from odins_ravne_assets.munin.media.source_store import SourceFootage
 
 # Bytes of SHA-256 that are compared to find duplicates: two different files in a billion agree
@@ -70,17 +75,22 @@ def kept_rows(
 
 
 def kept_rules(footage: object, known: StoredMedia, rules: str) -> dict[str, str]:
-    """Return the offset rules of the sources that are not available, where they are not `rules`.
+    """Return how the rows of sources that are not available differ from the rest, by name.
 
     Args:
         footage: of the pass, with all sources of the camera or one.
         known: the previous pass.
+        rules: the offset rules of the pass.
     """
     if not isinstance(footage, SourceFootage):
         return {}
     missing = [each.source.name for each in footage.sources if each.store is None]
     before = {name: known.rules_of(name) for name in missing}
-    return {name: old for name, old in before.items() if old is not None and old != rules}
+    return {
+        name: OTHER_READER if old == OTHER_READER else OTHER_OFFSETS
+        for name, old in before.items()
+        if old not in {None, rules}
+    }
 
 
 def _digest(content_hash: str) -> bytes:

@@ -33,10 +33,10 @@ CHUNK_ROWS = 10_000
 # change of the code changes what is read from files.
 READER_VERSION = "1"
 _READER_KEY, _OFFSETS_KEY = "munin.reader", "munin.offset_rules"
-# The offset rules of sources that were not available when the table was written, by name, where
-# they are others than the table's. OTHER_READER: their rows are of another reader version.
+# The sources that were not available when the table was written, and whose rows were made by other
+# rules than the table's, by name: with other offsets, or by another reader version.
 _KEPT_RULES_KEY = "munin.kept_rules"
-OTHER_READER = "another reader version"
+OTHER_OFFSETS, OTHER_READER = "other offsets", "another reader version"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class StoredMedia:
         rows: those that need not be read again.
         offset_rules: the rules that the rows were made with, see footage.offset_rules.
         camera_id: None if there are no rows.
-        kept_rules: by name of a source, the rules of its rows where they are others.
+        kept_rules: by name of a source, OTHER_OFFSETS or OTHER_READER where its rows differ.
         path: the table; None: there is none.
     """
 
@@ -58,7 +58,7 @@ class StoredMedia:
     path: Path | None = None
 
     def rules_of(self, source: str) -> str | None:
-        """Return the offset rules of a source's rows; OTHER_READER if they must be read again."""
+        """Return the rules that a source's rows were made with; OTHER_READER: read them again."""
         return self.kept_rules.get(source, self.offset_rules)
 
     def rows_of(self, source: str, is_first: bool) -> Iterator[Row]:

@@ -149,14 +149,24 @@ class _Resolver:
 
     def resolve(self) -> ResolvedSources:
         store = self._open_place(self._footage.place)
-        number = self._number_of(store)
+        is_there = holds_media(store)
+        number = self._number_of(store) if is_there else self._number_of_missing(store)
         if number is None:
             number = self._add()
         opened = [
-            OpenedSource(source, store) if n == number else self._open_other(n, source)
+            OpenedSource(source, store) if n == number and is_there else self._open_other(n, source)
             for n, source in enumerate(self._sources)
         ]
+        if all(each.store is None for each in opened):
+            raise no_media(store)
         return ResolvedSources(tuple(opened), self._sources[number], tuple(self._messages))
+
+    def _number_of_missing(self, store: ObjectStore) -> int:
+        """Return the number of the source whose place is empty now: its card is elsewhere."""
+        here = [n for n, each in enumerate(self._sources) if self._is_place_of(each)]
+        if not here:
+            raise no_media(store)
+        return here[0]
 
     def _number_of(self, store: ObjectStore) -> int | None:
         """Return the number of the source that a store is; None if it is a new one."""
@@ -165,10 +175,6 @@ class _Resolver:
             if self._is_unchanged(n, store):
                 self._note_place(n)
                 return n
-        if not holds_media(store):
-            if here and len(self._sources) > 1:
-                return here[0]
-            raise no_media(store)
         if not self._sources:
             return None
         files = _Files(store)
@@ -282,10 +288,10 @@ class _Resolver:
         """Return why a source is not in its place; None if it is."""
         place = display_url(store.url)
         try:
-            if self._is_unchanged(number, store):
-                return None
             if not holds_media(store):
                 return f"{place} holds no pictures or videos"
+            if self._is_unchanged(number, store):
+                return None
             same = self._is_same_card(number, _Files(store))
             return None if same else f"{place} holds other media"
         except StoreError as error:

@@ -24,6 +24,11 @@ ADDED_COLUMNS = frozenset(
         "withdraws",
         "imported_at",
         "source",
+        "sequence_number",
+        "sequence_length",
+        "trigger",
+        "temperature",
+        "moon_phase",
     }
 )
 ColumnType = pl.DataType | type[pl.DataType]
@@ -49,7 +54,7 @@ MEDIA = _schema(
         "recorded_at": TIME,  # the camera's wall clock
         "captured_at": TIME,  # recorded_at with the user's clock correction
         "utc_offset_minutes": pl.Int16,
-        "time_source": pl.String,  # exif | container | filename | file_date; null: no time
+        "time_source": pl.String,  # exif | xmp | container | filename | file_date; null: no time
         "latitude": pl.Float64,
         "longitude": pl.Float64,
         "camera_make": pl.String,
@@ -60,6 +65,12 @@ MEDIA = _schema(
         "status": pl.String,  # ok | failed | duplicate
         "reason": pl.String,  # of failed and duplicate media; a remark if ok
         "source": pl.String,  # the name of its source; null if the camera has only one
+        # Of the camera's notes, if it writes them and they are read:
+        "sequence_number": pl.Int16,  # the picture's number in its burst, from 1
+        "sequence_length": pl.Int16,  # pictures of the burst
+        "trigger": pl.String,  # motion | time_lapse | external | manual
+        "temperature": pl.Int16,  # °C
+        "moon_phase": pl.String,  # new | waxing crescent | first quarter | …
     }
 )
 

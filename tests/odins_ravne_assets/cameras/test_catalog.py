@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog, camera_id_for_folder
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from resources.errors import UsageError
 from resources.settings.camera_ids import CAMERA_ID_PATTERN, parse_camera_id
 
@@ -45,46 +45,6 @@ def test_where_nothing_would_do_nothing_is_suggested(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_camera_id(text)
     assert "; use" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("folder", "expected"),
-    [
-        ("/data/camera1", "camera1"),
-        ("/data/Taï_cam192_679012", "Tai_cam192_679012"),
-        ("/data/Taï_cam192", "Tai_cam192"),  # a letter and an accent of its own
-        ("/data/card 1.2_location", "card-1-2_location"),
-        ("/data/camera1/DCIM", "camera1"),
-        ("/data/camera1/DCIM/100RECNX", "camera1"),
-        ("/data/camera1/101RECNX", "camera1"),
-        ("/data/camera1/100EK113", "camera1"),
-        ("/data/camera1/100_BTCF", "camera1"),
-        ("/data/camera1/100MEDIA", "camera1"),
-        ("/data/camera1/100DSCIM", "camera1"),
-        ("/data/camera1/dcim/999_____", "camera1"),
-        ("/data/099RECNX", "099RECNX"),
-        ("/data/100RECNX1", "100RECNX1"),
-        ("/data/100RECN", "100RECN"),
-    ],
-)
-def test_a_folder_gives_the_id_of_its_camera(folder: str, expected: str) -> None:
-    assert camera_id_for_folder(Path(folder)) == expected
-
-
-@pytest.mark.parametrize("folder", ["/", "/DCIM", "/data/相机", "/data/---"])
-def test_a_folder_that_gives_no_id_is_refused(folder: str) -> None:
-    with pytest.raises(UsageError, match="--camera"):
-        camera_id_for_folder(Path(folder))
-
-
-@given(st.text(st.characters(blacklist_characters="/\0"), min_size=1, max_size=80))
-def test_whatever_a_folder_is_called_its_id_is_allowed(name: str) -> None:
-    try:
-        found = camera_id_for_folder(Path("/data/camera1") / name)
-    except UsageError:
-        return
-    assert CAMERA_ID_PATTERN.fullmatch(found)
-    assert camera_id_for_folder(Path("/data") / found) in {found, "data"}
 
 
 # The catalog

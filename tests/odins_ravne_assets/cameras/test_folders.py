@@ -5,12 +5,21 @@ from pathlib import Path
 import pytest
 from s3_rig import S3Rig, s3, s3_server
 
-from odins_ravne_assets.cameras.folders import CameraFolder, cameras_in_bucket, cameras_in_folder
+from odins_ravne_assets.cameras.folder_tree import LocalTree, S3Tree
+from odins_ravne_assets.cameras.folders import CameraFolder, cameras_in
 from resources.aws.clients import AwsClients
 from resources.errors import UsageError
 from resources.storage.s3.store import S3Store
 
 __all__ = ["s3", "s3_server"]  # pytest finds fixtures by their names
+
+
+def cameras_in_folder(root: Path, one_camera: bool = False) -> list[CameraFolder]:
+    return cameras_in(LocalTree(root), one_camera)
+
+
+def ids(root: Path) -> list[str]:
+    return [camera.camera_id for camera in cameras_in_folder(root)]
 
 
 def put(root: Path, *names: str) -> None:
@@ -57,11 +66,58 @@ def test_media_outside_of_camera_folders_are_refused(tmp_path: Path) -> None:
     assert "as one camera" in str(caught.value)
 
 
-@pytest.mark.parametrize("folder", ["DCIM/100RECNX", "100RECNX"])
-def test_a_card_is_not_a_folder_of_cameras(folder: str, tmp_path: Path) -> None:
-    put(tmp_path, f"{folder}/1.jpg")
-    with pytest.raises(UsageError, match="is one camera, not a folder of cameras"):
+@pytest.mark.parametrize(
+    ("root", "folders"),
+    [
+        ("card", ["DCIM/100RECNX"]),
+        ("card", ["DCIM/100RECNX", "MISC", "old"]),
+        ("card", ["100RECNX"]),
+        ("card", ["100RECNX", "101RECNX"]),
+        ("DCIM", ["100RECNX", "101_BTCF"]),
+        ("dcim", ["10060501", "10160502"]),
+    ],
+)
+def test_a_card_is_not_a_folder_of_cameras(root: str, folders: list[str], tmp_path: Path) -> None:
+    put(tmp_path / root, *(f"{folder}/IMG_0001.JPG" for folder in folders))
+    with pytest.raises(UsageError, match=r"is one camera, not a folder of cameras.*--camera NAME"):
+        cameras_in_folder(tmp_path / root)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["101NORTH", "205_EAST"],
+        ["20260501", "20260601"],
+        ["10050028", "10050031", "101NORTH"],
+        ["100RECNX", "100_BTCF"],
+        ["101RECNX", "north"],
+    ],
+)
+def test_sites_and_dates_with_names_as_on_a_card_are_cameras(
+    folders: list[str], tmp_path: Path
+) -> None:
+    put(tmp_path, *(f"{folder}/IMG_0001.JPG" for folder in folders))
+    assert ids(tmp_path) == folders
+
+
+def test_folders_of_other_names_than_cameras_give_are_cameras(tmp_path: Path) -> None:
+    put(tmp_path, "101NORTH/fox.jpg", "102NORTH/hare.jpg")
+    assert ids(tmp_path) == ["101NORTH", "102NORTH"]
+
+
+def test_folders_of_camera_folders_are_refused_unless_each_is_one_camera(tmp_path: Path) -> None:
+    put(tmp_path, "site-1/cam-a/1.jpg", "site-1/cam-b/1.jpg", "site-2/1.jpg")
+    with pytest.raises(UsageError, match=r"site-1: its folders cam-a and cam-b look like cameras"):
         cameras_in_folder(tmp_path)
+    assert [each.camera_id for each in cameras_in_folder(tmp_path, one_camera=True)] == [
+        "site-1",
+        "site-2",
+    ]
+
+
+def test_recycle_bins_are_no_cameras(tmp_path: Path) -> None:
+    put(tmp_path, "north/1.jpg", "#recycle/1.jpg", "FOUND.001/1.jpg", "RECYCLER/S-1-5/1.jpg")
+    assert ids(tmp_path) == ["north"]
 
 
 def test_a_folder_without_cameras_is_refused(tmp_path: Path) -> None:
@@ -101,7 +157,7 @@ class Bucket:
         return S3Store(url, self._clients)
 
     def cameras(self) -> list[CameraFolder]:
-        return cameras_in_bucket(self.store(self.url), self.store)
+        return cameras_in(S3Tree(self.store(self.url)))
 
 
 @pytest.fixture
@@ -116,6 +172,18 @@ def test_each_first_level_prefix_with_media_below_it_is_a_camera(bucket: Bucket)
         CameraFolder("north", f"{bucket.url}/north"),
         CameraFolder("south-1", f"{bucket.url}/south 1"),
     ]
+
+
+def test_recycle_bins_and_names_that_no_file_can_have_are_no_cameras_on_s3(bucket: Bucket) -> None:
+    bucket.put("north/1.JPG", "#recycle/1.jpg")
+    client = bucket.store(bucket.url).location.client
+    name = bucket.store(bucket.url).location.bucket
+    for key in ("cards//1.jpg", "cards/south//1.jpg"):
+        client.put_object(Bucket=name, Key=key, Body=b"x")
+    with pytest.raises(UsageError, match=r"south/: cannot be listed: S3 holds objects under"):
+        bucket.cameras()
+    bucket.put("south/2.jpg")
+    assert [each.camera_id for each in bucket.cameras()] == ["north", "south"]
 
 
 def test_what_is_refused_here_is_refused_on_s3(bucket: Bucket) -> None:

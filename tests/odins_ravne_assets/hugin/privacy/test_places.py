@@ -173,14 +173,44 @@ def test_merged_exports_and_pages_cover_the_camera_of_the_sensitive_species_only
     privacy = Privacy(sensitive_species=("felidae",))
     one, _ = share(tmp_path, CAT_FAMILY, privacy, (61.234567, 12.5), camera_id="one")
     two, _ = share(tmp_path, FOX, privacy, (48.123456, 11.5), camera_id="two")
-    study = project(CARD, "one", "two")
+    far = (48.345678, 11.654321)
+    rows = (*project(CARD, "one").deployments, *project(far, "two").deployments)
+    study = Project(utc_offset="+01:00", deployments=rows)
     export_project([("one", one), ("two", two)], tmp_path / "all", study, privacy)
     write_report_pages([tmp_path / "one", tmp_path / "two"], tmp_path / "all")
     deployments = pl.read_csv(tmp_path / "all" / "camtrap-dp" / "deployments.csv", glob=False)
-    assert dict(deployments.select("cameraID", "latitude").rows()) == {"one": 61.3, "two": CARD[0]}
+    assert dict(deployments.select("cameraID", "latitude").rows()) == {"one": 61.3, "two": far[0]}
     page = (tmp_path / "all" / "report.html").read_text()
     assert "61.234" not in page
     assert "48.12346" in page
+
+
+@settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    station=st.tuples(latitudes, longitudes),
+    metres=st.tuples(st.integers(-30, 30), st.integers(-30, 30)),
+    listed=st.booleans(),
+)
+def test_another_camera_of_the_station_does_not_reveal_the_place(
+    station: tuple[float, float],
+    metres: tuple[int, int],
+    listed: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("shared")
+    privacy = Privacy(sensitive_species=("Lynx lynx",))
+    beside = (station[0] + metres[0] / 111_000, station[1] + metres[1] / 111_000)
+    one, _ = share(folder, LYNX, privacy, station, station, camera_id="one")
+    two, _ = share(folder, FOX, privacy, beside, beside, camera_id="two")
+    study = project(station, "one", "two") if listed else Project(utc_offset="+01:00")
+    export_project([("one", one), ("two", two)], folder / "all", study, privacy)
+    write_report_pages([folder / "one", folder / "two"], folder / "all")
+    assert leaks(folder / "all", {}, secrets(station, beside)) == []
 
 
 def test_metadata_of_the_footage_covers_the_place_while_the_visits_are_unknown() -> None:
