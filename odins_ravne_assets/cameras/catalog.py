@@ -73,8 +73,10 @@ class CameraCatalog:
     def _read(self, key: str) -> Camera:
         path = self._store.root / key
         try:
-            camera = Camera(**json.loads(self._store.read_bytes(key)))
-        except (TypeError, ValueError, RecursionError):
+            tree = json.loads(self._store.read_bytes(key))
+            earlier = tuple(str(place) for place in tree.pop("earlier_footage", ()))
+            camera = Camera(**tree, earlier_footage=earlier)
+        except (AttributeError, TypeError, ValueError, RecursionError):
             raise UsageError(
                 f"{path}: is not a camera's file; delete it and add the camera again"
             ) from None

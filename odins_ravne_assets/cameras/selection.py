@@ -10,6 +10,7 @@ from odins_ravne_assets.cameras.card_folders import camera_folder, camera_id_of
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.folder_tree import FolderTree, LocalTree, S3Tree
 from odins_ravne_assets.cameras.folders import cameras_in
+from odins_ravne_assets.cameras.next_card import camera_of_next_card, with_place
 from odins_ravne_assets.cameras.one_camera import SeveralCameras, find_several_cameras
 from odins_ravne_assets.cameras.results_store import store_of
 from resources.errors import UsageError
@@ -79,6 +80,9 @@ class CameraSelection:
             found = cameras_in(self._tree(url), options.one_camera)
             return [CameraFootage(each.camera_id, each.footage_url) for each in found]
         name = parse_camera_id(options.camera) if options.camera is not None else self._id_of(url)
+        if options.camera is None and output:
+            target = self._target(output, name)
+            name = camera_of_next_card(name, url, target, self.catalog, self.profile)
         if not options.one_camera and not self._is_one_camera(name, url, output):
             self._check_one_camera(name, url)
         return [CameraFootage(name, url)]
@@ -174,8 +178,9 @@ def check_output_collisions(cameras: list[Camera], catalog: CameraCatalog) -> No
             same_place = known.output_url.rstrip("/") == camera.output_url.rstrip("/")
             if same_place and known.camera_id != camera.camera_id:
                 raise UsageError(
-                    f"OUTPUT {camera.output_url}: holds the results of camera {known.camera_id}; "
-                    f"choose another for {camera.camera_id}"
+                    f"OUTPUT {display_url(camera.output_url)}: holds the results of camera "
+                    f"{known.camera_id}; choose another for {camera.camera_id}, or name "
+                    f"--camera {known.camera_id} if the footage is of that camera"
                 )
 
 
@@ -226,20 +231,28 @@ def camera_for_upload(name: str, footage: str, profile: Profile, catalog: Camera
     Args:
         footage: the key of its footage's folder, below `uploads.url`.
 
+    A camera that is known with footage elsewhere, such as a card that `munin batch` has read, gets
+    the upload as a further source.
+
     Raises:
-        UsageError: a camera of this id is known with other footage, or its results would be in
-            another camera's place.
+        UsageError: another folder of the uploads, or an id that differs by case, is of this camera;
+            or its results would be in another camera's place.
     """
     uploads = profile.uploads
     root = (uploads.url or "").rstrip("/")
+    top = _footage(root, profile)
     url = _footage(f"{root}/{footage}" if footage else root, profile)
     for known in catalog.list():
-        if known.camera_id == name and known.footage_url.rstrip("/") == url:
-            return known
+        places = [place.rstrip("/") for place in known.places]
+        uploads_of_it = [place for place in places if f"{place}/".startswith(f"{top}/")]
+        if known.camera_id == name and (url in places or not uploads_of_it):
+            return with_place(known, url)
         if known.camera_id.casefold() == name.casefold():
             raise UsageError(
                 f"camera {name}: {known.camera_id} is known with its footage in "
-                f"{display_url(known.footage_url)}; rename the folder {footage}"
+                f"{display_url((uploads_of_it or places)[-1])}; rename the folder {footage}, or add "
+                f"it as a further card: munin batch {display_url(url)} "
+                f"{display_url(known.output_url)} --camera {known.camera_id}"
             )
     camera = _camera(name, url, _below(uploads.output, name, profile))
     check_output_collisions([camera], catalog)

@@ -8,6 +8,7 @@ import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.deployments import with_deployments
+from odins_ravne_assets.cameras.next_card import remember
 from odins_ravne_assets.cameras.results_store import stage3_folder
 from odins_ravne_assets.cameras.selection import check_output_collisions
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
@@ -84,8 +85,7 @@ class Job:
         tags = {**(tags or {}), UPDATE_TAG: "true"} if update else tags
         catalog = CameraCatalog(catalog_folder())
         check_output_collisions(cameras, catalog)
-        for camera in cameras:
-            catalog.put(camera)
+        cameras = [remember(each, catalog, self.profile, print_log) for each in cameras]
         with ProgressBars() as listener:
             limit = self.profile.pipeline.cost_optimization.max_parallel_jobs
             profile = str(find_profile(self.choice.name).absolute())

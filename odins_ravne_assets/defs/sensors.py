@@ -14,11 +14,12 @@ from odins_ravne_assets.arrivals.sensor_state import (
     SensorState,
     UploadSource,
 )
-from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cameras.selection import camera_for_upload
 from odins_ravne_assets.defs.assets import CAMERAS
 from odins_ravne_assets.munin.media.media_table import known_files
+from odins_ravne_assets.munin.media.sources import load_sources
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.aws.clients import AwsClients
 from resources.clock import system_clock
@@ -26,6 +27,7 @@ from resources.errors import UsageError
 from resources.printable import printable
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Profile
+from resources.storage.local_store import local_path
 
 SENSOR_INTERVAL_SECONDS = 30
 ACTIVE_STATUSES = [
@@ -107,7 +109,7 @@ def _upload_source(
 
     def known(camera_id: str) -> set[tuple[str, int, int]]:
         camera = cameras.get(camera_id)
-        return known_files(store_of(camera.output_url, profile)) if camera else set()
+        return _known_files(camera, profile) if camera else set()
 
     def is_running(camera_id: str) -> bool:
         tags = {"dagster/partition": camera_id}
@@ -121,6 +123,21 @@ def _upload_source(
             f"uploads.url {url}: is on S3, which needs a cloud profile; name one with --profile"
         )
     return S3UploadSource(profile.uploads, clients, known, is_running)
+
+
+def _known_files(camera: Camera, profile: Profile) -> set[tuple[str, int, int]]:
+    """Return the uploads in a camera's media table, by their paths in their folders."""
+    results = store_of(camera.output_url, profile)
+    listed = load_sources(results)
+    if listed is None or len(listed.sources) == 1:
+        return known_files(results)
+    url = profile.uploads.url or ""
+    root = url.rstrip("/") if url.startswith("s3://") else local_path(url).as_uri()
+    found: set[tuple[str, int, int]] = set()
+    for source in listed.sources:
+        if f"{source.place}/".startswith(f"{root}/"):
+            found |= known_files(results, source.name)
+    return found
 
 
 def _run_request(request: CameraRunRequest) -> dg.RunRequest:

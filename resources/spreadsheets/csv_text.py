@@ -88,12 +88,12 @@ def _text(data: bytes, name: str) -> str:
     for encoding, mark in (
         ("utf-32", codecs.BOM_UTF32_LE),
         ("utf-32", codecs.BOM_UTF32_BE),
-        ("utf-8-sig", codecs.BOM_UTF8),
+        ("utf-8", codecs.BOM_UTF8),
         ("utf-16", codecs.BOM_UTF16_LE),
         ("utf-16", codecs.BOM_UTF16_BE),
     ):
         if data.startswith(mark):
-            return _decoded(data, encoding, name)
+            return _decoded(data, encoding, name).removeprefix("\ufeff")
     if plainly := _plainly_utf16(data):
         return _decoded(data, plainly, name)
     try:
@@ -112,9 +112,7 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        shown = {"utf-8-sig": "UTF-8", "cp1252": "UTF-8 or Windows-1252"}.get(
-            encoding, encoding.upper()
-        )
+        shown = "UTF-8 or Windows-1252" if encoding == "cp1252" else encoding.upper()
         raise UsageError(
             f"{name}, line {line}: is not text in {shown}; save it as CSV UTF-8"
         ) from None

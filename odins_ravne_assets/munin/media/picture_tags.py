@@ -45,6 +45,7 @@ MALFORMED = (
     struct.error,
     zlib.error,
 )
+_NOTED_TIME = "the time is that of the camera's notes"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")  # the last two with a wrong mark
 
 
@@ -87,8 +88,9 @@ class PictureTags:
 
     def recorded(self) -> tuple[RecordedTime, Literal["exif", "xmp"] | None]:
         """Return the time of capture and its source; remarks are on those before it too."""
-        noted = RecordedTime(self.maker_note().recorded_at)
-        exif = first_time([*(time_from_exif(block.tags) for block in self.blocks), noted])
+        exif = first_time(time_from_exif(block.tags) for block in self.blocks)
+        if not exif.at and (noted := self.maker_note().recorded_at):
+            exif = RecordedTime(noted, None, (*exif.remarks, _NOTED_TIME))
         if exif.at:
             return exif, "exif"
         texts, damage = xmp_times(self.xmp)

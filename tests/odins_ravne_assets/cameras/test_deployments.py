@@ -228,6 +228,38 @@ def test_a_clock_is_corrected_in_one_place_only() -> None:
     assert camera_clocks([row], [stay()]).of("ridge").corrections == (row,)
 
 
+def test_a_named_zone_is_that_of_times_without_an_offset() -> None:
+    ridge = clock(stay(timeZone="Europe/Stockholm"))
+    winter, summer = datetime(2026, 3, 1), datetime(2026, 5, 1)
+    assert ridge.corrected(winter, None) == (winter, 60)
+    assert ridge.corrected(summer, None) == (summer, 120)
+    assert ridge.corrected(summer, 0) == (summer, 0)  # the camera's own
+    shifted = clock(stay(timeZone="Europe/Stockholm", clockShift="+01:00"))
+    assert shifted.corrected(datetime(2026, 3, 29, 1, 30), None)[1] == 60  # 02:30 is skipped
+    assert shifted.corrected(datetime(2026, 3, 29, 2, 30), None)[1] == 120
+
+
+def test_a_project_s_zone_is_that_of_all_cameras_without_an_offset() -> None:
+    rows = [stay(deploymentEnd="2026-04-30", utcOffset="+00:00")]
+    clocks = camera_clocks((), rows, "Europe/Stockholm")
+    may = datetime(2026, 5, 1)
+    assert clocks.of("ridge").corrected(datetime(2026, 4, 1), None)[1] == 0
+    assert clocks.of("ridge").corrected(may, None) == (may, 120)
+    assert clocks.of("lake").corrected(may, None) == (may, 120)
+
+
+def test_times_that_a_zone_repeats_or_skips_have_a_remark() -> None:
+    ridge = clock(stay(timeZone="Europe/Stockholm"))
+    twice = datetime(2026, 10, 25, 2, 30)
+    assert ridge.remark(twice, None) == (
+        "2026-10-25 02:30 occurs twice in Europe/Stockholm, where the clocks change: +02:00 is "
+        "assumed"
+    )
+    assert ridge.remark(twice, 60) is None
+    assert ridge.remark(datetime(2026, 10, 25, 4), None) is None
+    assert ridge.remark(None, None) is None
+
+
 # A run
 
 
