@@ -37,15 +37,6 @@ _MALFORMED = (av.error.FFmpegError, ArithmeticError, LookupError, OSError, Value
 # Formats that can store a rotation.
 _MAY_BE_ROTATED = {*ISO_MEDIA, "mkv"}
 
-# The File Properties Object of an ASF header and, behind its identity, size, and the file's
-# identity and size, the creation date: 100 ns since 1601 UTC (ASF specification, 3.2).
-_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-_ASF_DATE_AT = 48
-_ASF_EPOCH = datetime(1601, 1, 1)
-_ASF_HEADER_BYTES = 2**16
-
-Zone = Literal["stated", "camera", "utc"]
-
 
 def read_video_header(path: Path, media_format: Format, settings: Stage0) -> Probe:
     """Read size, duration, frame rate and metadata of a video.
@@ -74,9 +65,13 @@ def _read(container: InputContainer, path: Path, media_format: Format, settings:
     if rotated:
         width, height = height, width
     metadata = {key.lower(): text for key, text in container.metadata.items()}
-    recorded = _read_time(metadata, stream.metadata, path, media_format, settings)
+    found = VideoMetadata(path, media_format, metadata, stream.metadata, container)
+    recorded = video_time(found, settings.container_time)
     position = _read_position(metadata)
-    duration, endless = _bounded(_duration(container, stream), MAX_VIDEO_SECONDS, "duration")
+    seconds = matroska_duration(container, stream) if media_format == "mkv" else None
+    duration, endless = _bounded(
+        seconds or _duration(container, stream), MAX_VIDEO_SECONDS, "duration"
+    )
     fps, odd_rate = _bounded(_positive(stream.average_rate), MAX_FPS, "frame rate", MIN_FPS)
     truncated = "file is truncated" if media_format == "avi" and _riff_is_truncated(path) else None
     return Probe(
@@ -130,46 +125,6 @@ def _is_rotated(
     if frame is None:
         return False, "its first frame cannot be decoded"
     return round(frame.rotation / 90) % 2 == 1, None
-
-
-def _read_time(
-    metadata: Mapping[str, str],
-    of_stream: Mapping[str, str],
-    path: Path,
-    media_format: Format,
-    settings: Stage0,
-) -> RecordedTime:
-    """Return the first usable time, with the remarks on those before it."""
-    candidates: list[tuple[str | None, Zone]] = [
-        (metadata.get("com.apple.quicktime.creationdate"), "stated")
-    ]
-    for text in (metadata.get("creation_time"), of_stream.get("creation_time")):
-        # QuickTime and Matroska mark every time as UTC, whatever the camera wrote. Times of an AVI
-        # (IDIT) have no zone.
-        marked = text is not None and text.endswith("Z")
-        candidates.append((text, settings.container_time if marked else "camera"))
-    if media_format == "asf":
-        candidates.append((_asf_creation_time(path), settings.container_time))
-    date = metadata.get("date")
-    if date and ":" in date:  # ICRD and similar; a date alone is not a capture time
-        candidates.append((date, "stated"))
-    remarks: dict[str, None] = {}
-    for text, zone in candidates:
-        found = time_from_container(text, zone) if text else NO_TIME
-        remarks.update(dict.fromkeys(found.remarks))
-        if found.at:
-            return found._replace(remarks=tuple(remarks))
-    return RecordedTime(None, None, tuple(remarks))
-
-
-def _asf_creation_time(path: Path) -> str | None:
-    header = read_head(path, _ASF_HEADER_BYTES)
-    at = header.find(_ASF_PROPERTIES)
-    date = header[at + _ASF_DATE_AT : at + _ASF_DATE_AT + 8]
-    if at < 0 or len(date) < 8 or not any(date):
-        return None
-    microseconds = struct.unpack("<Q", date)[0] // 10
-    return (_ASF_EPOCH + timedelta(microseconds=microseconds)).isoformat(" ", "milliseconds")
 
 
 def _read_position(metadata: Mapping[str, str]) -> Position:

@@ -4,12 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from resources.errors import UsageError
-from resources.settings.camera_ids import CAMERA_ID_PATTERN, parse_camera_id
+from resources.settings.camera_ids import parse_camera_id
 
 # Ids
 
