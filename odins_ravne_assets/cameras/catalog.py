@@ -61,6 +61,15 @@ class CameraCatalog:
             )
         return self._read(key)
 
+    def find(self, identifier: str) -> Camera | None:
+        """Return the camera of an id; None if the catalog has no such camera.
+
+        Raises:
+            UsageError: the id is not allowed, or the camera's file is damaged.
+        """
+        key = f"{parse_camera_id(identifier)}.json"
+        return self._read(key) if self._store.exists(key) else None
+
     def list(self) -> tuple[Camera, ...]:
         """Return all cameras, in the order of their ids.
 

@@ -39,8 +39,8 @@ def camera_of_next_card(
 ) -> str:
     """Return the id of the camera that footage is of, where --camera names none.
 
-    It is that of the results at OUTPUT, if OUTPUT has the camera's name, or the names of the folders
-    are those of cards: dates, labels of cards.
+    It is that of the results at OUTPUT, if OUTPUT has the camera's name, or if the folders have the
+    names of cards: dates, and labels that cards come with.
 
     Args:
         derived: the id by the name of the footage's folder.
@@ -60,8 +60,8 @@ def camera_of_next_card(
     shown = display_url(output)
     raise UsageError(
         f"OUTPUT {shown}: holds the results of camera {holder.camera_id}; add --camera "
-        f"{holder.camera_id} if {display_url(footage)} is its next card, or name another OUTPUT for "
-        f"camera {derived}"
+        f"{holder.camera_id} if {display_url(footage)} is its next card, or name another OUTPUT "
+        f"for camera {derived}"
     )
 
 
@@ -95,7 +95,7 @@ def remember(
     Args:
         log: prints that the results are in another place than before.
     """
-    known = next((each for each in catalog.list() if each.camera_id == camera.camera_id), None)
+    known = catalog.find(camera.camera_id)
     if known is not None and _same(known.output_url, camera.output_url):
         camera = with_place(known, camera.footage_url)
     elif known is not None and _holds_results(known, profile):

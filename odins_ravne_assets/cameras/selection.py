@@ -1,6 +1,6 @@
 """Select cameras from INPUT, OUTPUT and their options, and validate them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -184,6 +184,25 @@ def check_output_collisions(cameras: list[Camera], catalog: CameraCatalog) -> No
                 )
 
 
+def check_profile(cameras: Sequence[Camera], profile: Profile) -> None:
+    """Refuse results that runs of a profile cannot reach, before any run starts.
+
+    Raises:
+        UsageError: names the first camera, and how many there are.
+    """
+    unreachable = [
+        each for each in cameras if each.output_url.startswith(S3) == (profile.cloud is None)
+    ]
+    if not unreachable:
+        return
+    first = unreachable[0]
+    more = f" (and {len(unreachable) - 1} more cameras)" if len(unreachable) > 1 else ""
+    place = f"camera {first.camera_id}{more}: its results are in {display_url(first.output_url)}"
+    if profile.cloud is None:
+        raise UsageError(f"{place}, which needs a cloud profile; name one with --profile")
+    raise UsageError(f"{place}, which jobs on AWS cannot reach; use a local profile")
+
+
 def _footage(input: str, profile: Profile) -> str:
     if not input.startswith(S3):
         return _folder(input).as_uri()
@@ -248,11 +267,11 @@ def camera_for_upload(name: str, footage: str, profile: Profile, catalog: Camera
         if known.camera_id == name and (url in places or not uploads_of_it):
             return with_place(known, url)
         if known.camera_id.casefold() == name.casefold():
+            other, results = (uploads_of_it or places)[-1], display_url(known.output_url)
             raise UsageError(
                 f"camera {name}: {known.camera_id} is known with its footage in "
-                f"{display_url((uploads_of_it or places)[-1])}; rename the folder {footage}, or add "
-                f"it as a further card: munin batch {display_url(url)} "
-                f"{display_url(known.output_url)} --camera {known.camera_id}"
+                f"{display_url(other)}; rename the folder {footage}, or add it as a further card: "
+                f"munin batch {display_url(url)} {results} --camera {known.camera_id}"
             )
     camera = _camera(name, url, _below(uploads.output, name, profile))
     check_output_collisions([camera], catalog)

@@ -10,7 +10,7 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.deployments import with_deployments
 from odins_ravne_assets.cameras.next_card import remember
 from odins_ravne_assets.cameras.results_store import stage3_folder
-from odins_ravne_assets.cameras.selection import check_output_collisions
+from odins_ravne_assets.cameras.selection import check_output_collisions, check_profile
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import (
     ProgressBars,
@@ -84,6 +84,7 @@ class Job:
         """
         tags = {**(tags or {}), UPDATE_TAG: "true"} if update else tags
         catalog = CameraCatalog(catalog_folder())
+        check_profile(cameras, self.profile)
         check_output_collisions(cameras, catalog)
         cameras = [remember(each, catalog, self.profile, print_log) for each in cameras]
         with ProgressBars() as listener:

@@ -66,7 +66,8 @@ def is_shown_as(identifier: str, text: str) -> bool:
     if not exponent:  # fifteen digits are kept
         return math.isclose(number, shown, rel_tol=1e-14)
     decimals = len(mantissa.partition(".")[2])
-    return math.isclose(number, shown, rel_tol=0, abs_tol=10.0 ** (int(exponent) - decimals))
+    # Rounded, or cut off.
+    return math.isclose(number, shown, rel_tol=0, abs_tol=0.9 * 10.0 ** (int(exponent) - decimals))
 
 
 def added_detection_id() -> pl.Expr:

@@ -3,17 +3,15 @@
 import math
 import struct
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import av
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from odins_ravne_assets.munin.media.capture_time import NO_TIME, RecordedTime, time_from_container
 from odins_ravne_assets.munin.media.gps_position import (
     NO_POSITION,
     Position,
@@ -30,10 +28,13 @@ from odins_ravne_assets.munin.media.probe import (
     join_remarks,
 )
 from odins_ravne_assets.munin.media.video_file import open_video, read_head
+from odins_ravne_assets.munin.media.video_time import VideoMetadata, video_time
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
 
 _MALFORMED = (av.error.FFmpegError, ArithmeticError, LookupError, OSError, ValueError)
+# Packets of a Matroska file that are read to find its end.
+MAX_LAST_PACKETS = 5000
 # Formats that can store a rotation.
 _MAY_BE_ROTATED = {*ISO_MEDIA, "mkv"}
 
@@ -65,13 +66,11 @@ def _read(container: InputContainer, path: Path, media_format: Format, settings:
     if rotated:
         width, height = height, width
     metadata = {key.lower(): text for key, text in container.metadata.items()}
-    found = VideoMetadata(path, media_format, metadata, stream.metadata, container)
-    recorded = video_time(found, settings.container_time)
+    codec = stream.codec_context.name
+    known = VideoMetadata(path, media_format, metadata, stream.metadata, codec)
+    recorded = video_time(known, settings.container_time)
     position = _read_position(metadata)
-    seconds = matroska_duration(container, stream) if media_format == "mkv" else None
-    duration, endless = _bounded(
-        seconds or _duration(container, stream), MAX_VIDEO_SECONDS, "duration"
-    )
+    duration, endless = _bounded(_duration(container, stream), MAX_VIDEO_SECONDS, "duration")
     fps, odd_rate = _bounded(_positive(stream.average_rate), MAX_FPS, "frame rate", MIN_FPS)
     truncated = "file is truncated" if media_format == "avi" and _riff_is_truncated(path) else None
     return Probe(
@@ -133,11 +132,38 @@ def _read_position(metadata: Mapping[str, str]) -> Position:
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+    if container.format.name.startswith("matroska") and _start(container) >= 1:
+        return _duration_after_start(container, stream)
     if container.duration:
         return _positive(Fraction(container.duration, av.time_base))
     if stream.duration and stream.time_base:
         return _positive(stream.duration * stream.time_base)
     return None
+
+
+def _start(container: InputContainer) -> Fraction:
+    return Fraction(container.start_time or 0, av.time_base)
+
+
+def _duration_after_start(container: InputContainer, stream: VideoStream) -> float | None:
+    """Return the seconds from the start of a Matroska file to its end.
+
+    Its header states the end for some writers, and the duration for others; so the last packets
+    tell, behind the last key frame.
+    """
+    stated = Fraction(container.duration or 0, av.time_base)
+    end = Fraction(0)
+    try:
+        container.seek(int((_start(container) + stated + 1) * av.time_base))
+        for packet in islice(container.demux(stream), MAX_LAST_PACKETS):
+            if packet.pts is not None and packet.time_base is not None:
+                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+    except _MALFORMED:
+        end = Fraction(0)
+    measured = end - _start(container)
+    if measured <= 0:
+        measured = stated - _start(container) if stated > _start(container) else stated
+    return _positive(measured)
 
 
 def _bounded(
