@@ -9,7 +9,7 @@ keeps the five free characters, which contain a letter.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import PurePosixPath
@@ -103,6 +103,14 @@ def camera_folder(
             break
         folder = parent
     return folder
+
+
+def with_folders_above(path: PurePosixPath) -> Iterator[PurePosixPath]:
+    """Yield a folder and those above it that a camera may have its name from."""
+    yield path
+    while is_dcim(path.name) or CARD_FOLDER.fullmatch(path.name):
+        path = path.parent
+        yield path
 
 
 def camera_id_of(folder: PurePosixPath) -> str:

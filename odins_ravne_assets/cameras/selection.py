@@ -6,7 +6,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from odins_ravne_assets.cameras.card_folders import camera_folder, camera_id_of
+from odins_ravne_assets.cameras.card_folders import (
+    camera_folder,
+    camera_id_of,
+    with_folders_above,
+)
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.folder_tree import FolderTree, LocalTree, S3Tree
 from odins_ravne_assets.cameras.folders import cameras_in
@@ -121,12 +125,10 @@ class CameraSelection:
         path = _as_path(url)
         own = camera_folder(path, lambda folder: self._tree(_as_url(folder, url)))
         # A folder beside it may have changed what it looks like: a known camera keeps its id.
-        known = [each.camera_id for each in self.catalog.list() if url in each.places]
-        above = path
-        while above != own.parent and above.name:
-            if suggest_camera_id(above.name) in known:
-                return suggest_camera_id(above.name)
-            above = above.parent
+        known = {each.camera_id for each in self.catalog.list() if url in each.places}
+        for folder in with_folders_above(path):
+            if suggest_camera_id(folder.name) in known:
+                return suggest_camera_id(folder.name)
         found = camera_id_of(own)
         if own != path:
             self.log(f"{display_url(url)}: is a folder of a memory card, of camera {found}")

@@ -207,15 +207,12 @@ def _summary(
             )
     differences = {line: text for each in found.values() for line, text in each.differences.items()}
     if differences:
-        yield f"{_rows(len(differences))} differ from labels of other reviewers:"
+        yield f"labels that differ from those of other reviewers: {len(differences)}"
         yield from _listed(differences)
     if skipped:
         yield _skipped_line(skipped)
     if failed:
-        yield (
-            f"{_rows(len(failed))} of {file.name} not imported; correct them and import the file "
-            "again:"
-        )
+        yield (f"{file.name}: {_rows(len(failed))} not imported; correct and import the file again")
         yield from _listed(failed)
 
 
