@@ -92,6 +92,8 @@ def _recompute(folder: Path, changed: dict[str, float], profile_name: str) -> Pa
     print_visits([target.root / STAGE3_FOLDER])
     page = target.root / REPORT_PAGE
     out.print(f"results: {target.root}", soft_wrap=True)
+    for remark in exported.remarks:
+        out.print(remark, soft_wrap=True, markup=False)
     if exported.camtrap_dp_error:
         out.print(f"no Camtrap DP: {exported.camtrap_dp_error}", soft_wrap=True, markup=False)
     out.print(f"report: {page}", soft_wrap=True)

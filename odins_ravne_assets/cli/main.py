@@ -75,7 +75,10 @@ def correct(
     context: typer.Context,
     output: ResultsArgument,
     file: Annotated[
-        str, typer.Argument(help="A filled observations.csv, or a Timelapse export or .ddb file.")
+        str,
+        typer.Argument(
+            help="A filled observations.xlsx or .csv, or a Timelapse export or .ddb file."
+        ),
     ],
     by: Annotated[str, typer.Option("--by", help="Name of the reviewer.")],
     on: Annotated[

@@ -106,12 +106,17 @@ def write_printable_csv(
     rows: pl.DataFrame, file: Path | IO[bytes], include_header: bool = True
 ) -> None:
     """Write rows as CSV, with control characters in texts escaped."""
+    with_printable_texts(rows).write_csv(file, include_header=include_header)
+
+
+def with_printable_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows in whose texts control characters are escaped."""
     texts = [
         column.map_elements(printable, return_dtype=pl.String)
         for column in rows.select(pl.col(pl.String)).iter_columns()
         if column.str.contains(f"[{CONTROL_CHARACTERS}]").any()
     ]
-    rows.with_columns(texts).write_csv(file, include_header=include_header)
+    return rows.with_columns(texts)
 
 
 def iter_batches(observations: pl.DataFrame) -> Iterator[pl.DataFrame]:

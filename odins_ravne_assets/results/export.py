@@ -18,6 +18,7 @@ from resources.storage.layout import (
     OBSERVATIONS_CSV,
     OBSERVATIONS_PARQUET,
     OBSERVATIONS_TABLE,
+    OBSERVATIONS_XLSX,
 )
 from resources.storage.open_store import display_url
 
@@ -60,8 +61,9 @@ def export_cameras(
     number = len(with_results)
     yield f"{exported.observations} visits of {number} camera{'s' * (number != 1)}:"
     yield f"  {folder / MEGADETECTOR_FILE}"
-    yield f"  {folder / OBSERVATIONS_CSV}"
+    yield from (f"  {folder / name}" for name in (OBSERVATIONS_XLSX, OBSERVATIONS_CSV))
     yield f"  {folder / OBSERVATIONS_PARQUET}"
+    yield from exported.remarks
     if exported.camtrap_dp is None:
         yield f"no Camtrap DP: {exported.camtrap_dp_error}"
         return

@@ -49,6 +49,8 @@ def run_exports(context: StepContext) -> StageResult:
         context.profile.project,
         context.profile.privacy,
     )
+    for remark in exported.remarks:
+        context.reporter.info(remark)
     if exported.camtrap_dp_error:
         context.reporter.info(f"no Camtrap DP: {exported.camtrap_dp_error}")
     metadata = export_metadata(exported, context.output.url)

@@ -56,6 +56,7 @@ THUMBNAILS_TABLE = f"{STAGE3_FOLDER}/thumbnails.parquet"
 MEGADETECTOR_FILE = "megadetector.json"
 MEGADETECTOR_JSON = f"{STAGE3_FOLDER}/{MEGADETECTOR_FILE}"
 OBSERVATIONS_CSV = "observations.csv"
+OBSERVATIONS_XLSX = "observations.xlsx"
 CAMTRAP_DP_FOLDER = "camtrap-dp"
 
 # Predictions of SpeciesNet, named by their checksum.

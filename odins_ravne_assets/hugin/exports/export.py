@@ -2,13 +2,14 @@
 
     megadetector.json    MegaDetector JSON 1.6
     camtrap-dp/          Camtrap DP 1.0.2
-    observations.csv     a spreadsheet of observations
+    observations.xlsx    a workbook of observations, for reviewers
+    observations.csv     the same rows as CSV
 
 The exports of a camera are in `stage3/` of its output, next to `observations.parquet`.
 """
 
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,13 @@ from odins_ravne_assets.hugin.exports.camtrap_dp import (
 from odins_ravne_assets.hugin.exports.deployments import NotExportableError, exact_positions
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables, open_export_tables
 from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_json
-from odins_ravne_assets.hugin.exports.observations_csv import write_observations_csv
+from odins_ravne_assets.hugin.exports.observation_rows import (
+    MAX_XLSX_ROWS,
+    observation_rows,
+    write_observations_csv,
+    write_observations_xlsx,
+)
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.privacy.places import covered_cameras
 from resources.settings.profile import Privacy
 from resources.settings.project import Project
@@ -32,11 +39,13 @@ from resources.storage.layout import (
     MEGADETECTOR_FILE,
     OBSERVATIONS_CSV,
     OBSERVATIONS_PARQUET,
+    OBSERVATIONS_XLSX,
     STAGE3_FOLDER,
 )
 from resources.storage.object_store import ObjectStore
 from resources.storage.temporary_folder import temporary_folder
 
+OBSERVATION_FILES = (OBSERVATIONS_CSV, OBSERVATIONS_XLSX)
 CAMTRAP_DP_FILES = tuple(
     f"{CAMTRAP_DP_FOLDER}/{name}"
     for name in (*(f"{t}.csv" for t in CAMTRAP_DP_TABLES), "datapackage.json")
@@ -51,11 +60,13 @@ class ExportResult:
         observations: rows of observations.csv.
         camtrap_dp: numbers of rows that the package leaves out; None: there is no package.
         camtrap_dp_error: the reason why there is no package.
+        remarks: on files that are left out, for the user.
     """
 
     observations: int
     camtrap_dp: ExcludedCounts | None
     camtrap_dp_error: str | None
+    remarks: tuple[str, ...] = ()
 
 
 def export_camera(
@@ -82,7 +93,7 @@ def export_camera(
         tables = stack.enter_context(open_export_tables(store, target, camera_id, project.species))
         folder = stack.enter_context(temporary_folder("exports"))
         exported = _write_exports([tables], folder, project, privacy, folders=False)
-        for name in (MEGADETECTOR_FILE, OBSERVATIONS_CSV, *CAMTRAP_DP_FILES):
+        for name in (MEGADETECTOR_FILE, *OBSERVATION_FILES, *CAMTRAP_DP_FILES):
             key, file = f"{STAGE3_FOLDER}/{name}", folder / name
             if file.exists():
                 with target.writing(key) as path:
@@ -143,11 +154,30 @@ def _write_exports(
     cameras = _apply_privacy(cameras, privacy)
     write_megadetector_json(cameras, folder / MEGADETECTOR_FILE, folders)
     observations = pl.concat(camera.observations for camera in cameras)
-    write_observations_csv(observations, folder / OBSERVATIONS_CSV)
+    remarks = _write_observations(observations, cameras, folder)
     (folder / CAMTRAP_DP_FOLDER).mkdir(exist_ok=True)
     try:
         excluded = write_camtrap_dp(cameras, folder / CAMTRAP_DP_FOLDER, project, places, silent)
     except NotExportableError as error:
         shutil.rmtree(folder / CAMTRAP_DP_FOLDER)
-        return ExportResult(observations.height, None, str(error))
-    return ExportResult(observations.height, excluded, None)
+        return ExportResult(observations.height, None, str(error), remarks)
+    return ExportResult(observations.height, excluded, None, remarks)
+
+
+def _write_observations(
+    observations: pl.DataFrame, cameras: Sequence[ExportTables], folder: Path
+) -> tuple[str, ...]:
+    """Write the observations as CSV and XLSX; return remarks."""
+    rows = observation_rows(observations)
+    write_observations_csv(rows, folder / OBSERVATIONS_CSV)
+    workbook = folder / OBSERVATIONS_XLSX
+    workbook.unlink(missing_ok=True)  # of an earlier export
+    if rows.height > MAX_XLSX_ROWS:
+        return (
+            f"no {OBSERVATIONS_XLSX}: {rows.height:,} visits are more than the {MAX_XLSX_ROWS:,} rows "
+            f"of a sheet; use {OBSERVATIONS_CSV}",
+        )
+    taxa = {name: taxon for each in cameras for name, taxon in each.taxonomy.taxa.items()}
+    listed = [each.taxonomy.listed for each in cameras]
+    write_observations_xlsx(rows, Taxonomy(taxa, listed[0]), workbook)
+    return ()

@@ -16,6 +16,8 @@ SPECIAL_LABELS = {
 }
 # Withdraws the labels of reviewers, so that the models' label is in effect.
 WITHDRAWAL = "machine"
+# Those of the words that are offered to choose from.
+OFFERED_LABELS = ("nothing", "unknown", "person", "vehicle", WITHDRAWAL)
 
 
 @dataclass(frozen=True)
