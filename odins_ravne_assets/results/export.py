@@ -9,6 +9,7 @@ from odins_ravne_assets.cameras.deployments import with_deployments
 from odins_ravne_assets.cameras.results_store import store_opener
 from odins_ravne_assets.hugin.exports.camtrap_dp import ExcludedCounts
 from odins_ravne_assets.hugin.exports.export import export_project
+from odins_ravne_assets.results.project_paths import project_folders
 from resources.errors import UsageError
 from resources.settings.profile import Profile
 from resources.settings.project import Project
@@ -57,7 +58,8 @@ def export_cameras(
     project = with_deployments(profile, cameras).project
     silent, remarks = _silent_cameras(project, dict(with_results)) if whole_project else ([], [])
     yield from remarks
-    exported = export_project(with_results, folder, project, profile.privacy, silent)
+    folders = project_folders([each for each in cameras if each.camera_id not in without], store_of)
+    exported = export_project(with_results, folder, project, profile.privacy, silent, folders)
     number = len(with_results)
     yield f"{exported.observations} visits of {number} camera{'s' * (number != 1)}:"
     yield f"  {folder / MEGADETECTOR_FILE}"

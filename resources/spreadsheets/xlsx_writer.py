@@ -1,4 +1,4 @@
-"""Write XLSX: sheets of rows with a frozen head, as a stream, with the same bytes for the same rows.
+"""Write XLSX: sheets of rows with a frozen head, as a stream. The same rows are the same bytes.
 
 Texts are cells of text, whatever they begin with; nothing becomes a formula, a link or a number.
 XlsxWriter keeps one row in memory, the rest in a file next to the result until that is packed.

@@ -16,6 +16,7 @@ from media_files import write_picture
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.detection.journal_key import stage1_dependencies, stage1_keys
+from odins_ravne_assets.munin.media.sources import Source, save_sources
 from odins_ravne_assets.munin.progress import StageProgress
 from odins_ravne_assets.munin.tables.journal import HashSet, withdraw_all_failures
 from odins_ravne_assets.munin.workload import remaining_work
@@ -105,6 +106,8 @@ def card(processed_card: Card, tmp_path: Path) -> Card:
     copy = Card(tmp_path)
     shutil.copytree(processed_card.footage, copy.footage)
     shutil.copytree(processed_card.output, copy.output)
+    # The original is still there: without this, the copy would be a further source.
+    save_sources(LocalStore(copy.output), "card", [Source("card", copy.footage.as_uri())])
     return copy
 
 

@@ -23,11 +23,10 @@ from odins_ravne_assets.hugin.exports.camtrap_dp import (
 )
 from odins_ravne_assets.hugin.exports.deployments import NotExportableError, exact_positions
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables, open_export_tables
-from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_json
+from odins_ravne_assets.hugin.exports.megadetector import Folders, write_megadetector_json
 from odins_ravne_assets.hugin.exports.observation_rows import (
     MAX_XLSX_ROWS,
     observation_rows,
-    write_observations_csv,
     write_observations_xlsx,
 )
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
@@ -92,7 +91,7 @@ def export_camera(
     with ExitStack() as stack:
         tables = stack.enter_context(open_export_tables(store, target, camera_id, project.species))
         folder = stack.enter_context(temporary_folder("exports"))
-        exported = _write_exports([tables], folder, project, privacy, folders=False)
+        exported = _write_exports([tables], folder, project, privacy, None)
         for name in (MEGADETECTOR_FILE, *OBSERVATION_FILES, *CAMTRAP_DP_FILES):
             key, file = f"{STAGE3_FOLDER}/{name}", folder / name
             if file.exists():
@@ -109,6 +108,7 @@ def export_project(
     project: Project,
     privacy: Privacy,
     silent: Collection[str] = (),
+    folders: Folders | None = None,
 ) -> ExportResult:
     """Write the exports of several cameras as one project into a local folder.
 
@@ -117,17 +117,20 @@ def export_project(
         folder: created if missing.
         project, privacy: see `export_camera`.
         silent: ids of cameras without results, whose deployments are exported.
+        folders: of the cameras, for the paths of media; by default their ids.
 
     Raises:
         StoreError: see `export_camera`.
     """
+    cameras = list(cameras)
+    folders = folders or {name: {None: name} for name, _ in cameras}
     with ExitStack() as stack:
         tables = [
             stack.enter_context(open_export_tables(store, store, name, project.species))
             for name, store in cameras
         ]
         folder.mkdir(parents=True, exist_ok=True)
-        exported = _write_exports(tables, folder, project, privacy, folders=True, silent=silent)
+        exported = _write_exports(tables, folder, project, privacy, folders, silent)
         observations = pl.concat(each.observations for each in _apply_privacy(tables, privacy))
         observations.write_parquet(folder / OBSERVATIONS_PARQUET)
         return exported
@@ -142,7 +145,7 @@ def _write_exports(
     folder: Path,
     project: Project,
     privacy: Privacy,
-    folders: bool,
+    folders: Folders | None,
     silent: Collection[str] = (),
 ) -> ExportResult:
     places = covered_cameras(
@@ -169,13 +172,13 @@ def _write_observations(
 ) -> tuple[str, ...]:
     """Write the observations as CSV and XLSX; return remarks."""
     rows = observation_rows(observations)
-    write_observations_csv(rows, folder / OBSERVATIONS_CSV)
+    rows.write_csv(folder / OBSERVATIONS_CSV)
     workbook = folder / OBSERVATIONS_XLSX
     workbook.unlink(missing_ok=True)  # of an earlier export
     if rows.height > MAX_XLSX_ROWS:
         return (
-            f"no {OBSERVATIONS_XLSX}: {rows.height:,} visits are more than the {MAX_XLSX_ROWS:,} rows "
-            f"of a sheet; use {OBSERVATIONS_CSV}",
+            f"no {OBSERVATIONS_XLSX}: {rows.height:,} visits are more than the {MAX_XLSX_ROWS:,} "
+            f"rows of a sheet; use {OBSERVATIONS_CSV}",
         )
     taxa = {name: taxon for each in cameras for name, taxon in each.taxonomy.taxa.items()}
     listed = [each.taxonomy.listed for each in cameras]

@@ -12,7 +12,7 @@ Source of the format: https://lila.science/megadetector-output-format and the va
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +20,7 @@ import polars as pl
 
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
+from odins_ravne_assets.munin.media.media_table import path_in_source
 
 FORMAT_VERSION = "1.6"
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
@@ -35,13 +36,19 @@ MEDIA_PER_BATCH = 5_000
 Json = dict[str, Any]
 
 
-def write_megadetector_json(cameras: Iterable[ExportTables], path: Path, folders: bool) -> None:
+# For each camera, the folder of each source by its name; None: of media without a source.
+Folders = Mapping[str, Mapping[str | None, str]]
+
+
+def write_megadetector_json(
+    cameras: Iterable[ExportTables], path: Path, folders: Folders | None = None
+) -> None:
     """Write one file for one or more cameras; memory holds one batch of media at a time.
 
     Args:
         cameras: at least one; `info` has the models of all, whose settings may differ.
         path: the file.
-        folders: prefix each path with the camera's id.
+        folders: relative to which media are named; without it, by their path in the tables.
     """
     cameras = list(cameras)
     species = _species_descriptions(cameras)
@@ -59,8 +66,8 @@ def write_megadetector_json(cameras: Iterable[ExportTables], path: Path, folders
         file.write(',\n "images": [')
         separator = "\n"
         for camera in cameras:
-            prefix = f"{camera.camera_id}/" if folders else ""
-            for image in _images(camera, prefix, ids):
+            prefixes = folders[camera.camera_id] if folders else None
+            for image in _images(camera, prefixes, ids):
                 file.write(separator + json.dumps(image, ensure_ascii=False, allow_nan=False))
                 separator = ",\n"
         file.write("\n ]\n}\n")
@@ -105,11 +112,13 @@ def _description(row: Json) -> str:
     return ";".join(field.replace(";", ",") for field in fields)
 
 
-def _images(camera: ExportTables, prefix: str, ids: dict[str, str]) -> Iterator[Json]:
+def _images(
+    camera: ExportTables, folders: Mapping[str | None, str] | None, ids: dict[str, str]
+) -> Iterator[Json]:
     media = (
         camera.processed.filter(pl.col("kind").is_not_null() & (pl.col("status") != "pending"))
         .select("path", "content_hash", "kind", "status", "reason")
-        .join(camera.media.select("path", "fps"), on="path", how="left")
+        .join(camera.media.select("path", "source", "fps"), on="path", how="left")
         .sort("path")
         .collect(engine="streaming")
     )
@@ -132,7 +141,7 @@ def _images(camera: ExportTables, prefix: str, ids: dict[str, str]) -> Iterator[
         frames, boxes = _frames_and_boxes(camera, batch, ids)
         for row in batch.iter_rows(named=True):
             content = row["content_hash"]
-            yield _image(row, prefix, frames.get(content, []), boxes.get(content, []))
+            yield _image(row, folders, frames.get(content, []), boxes.get(content, []))
 
 
 def _frames_and_boxes(
@@ -175,10 +184,18 @@ def _grouped(rows: pl.DataFrame) -> dict[str, list[Json]]:
     return found
 
 
-def _image(row: Json, prefix: str, frames: list[Json], boxes: list[Json]) -> Json:
-    name = row["path"]
+def _image(
+    row: Json,
+    folders: Mapping[str | None, str] | None,
+    frames: list[Json],
+    boxes: list[Json],
+) -> Json:
+    name, source = row["path"], row["source"]
     video = row["kind"] == "video" or PurePosixPath(name).suffix.lower() in VIDEO_EXTENSIONS
-    image: Json = {"file": prefix + name}
+    image: Json = {"file": name}
+    if folders is not None:
+        folder = folders.get(source) or f"{folders[None]}/{source}"
+        image["file"] = f"{folder}/{path_in_source(name, source)}"
     if video:
         image["frame_rate"] = _frame_rate(row["fps"], frames)
         image["frames_processed"] = [frame["frame_number"] for frame in frames]

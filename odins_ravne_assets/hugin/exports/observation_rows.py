@@ -31,20 +31,20 @@ WIDTHS = {
     **dict.fromkeys(("flags", "first_detection"), 30),
 }
 HELP = (
-    "To label visits: choose a name in the column confirmed_species of the sheet observations, or "
-    "write one.",
+    "To label visits: in the column confirmed_species of the sheet observations, choose or write a "
+    "name.",
     "A name is a common or a scientific name of an animal. The sheet names lists names to choose "
     "from; any other name of the taxonomy is possible.",
     "Leave confirmed_species empty where you do not know. An empty cell changes nothing.",
-    "Write nothing if there is no animal.",
-    "The column comment is for your remarks on a label.",
-    "Rows may be sorted, filtered and deleted. Leave the columns observation_id and first_detection "
-    "as they are: they show which visit a row is of.",
-    'To import your labels: save this file and run  munin correct RESULTS observations.xlsx --by "Your '
-    'Name"',
-    "RESULTS is the folder above stage3. A file can be imported again after more rows are filled in.",
-    "Times are those of the camera, with its offset from UTC. A text with ' in front would be a "
-    "formula without it.",
+    "Write nothing if there is no animal, machine to withdraw a label.",
+    "The column comment is for remarks on a label.",
+    "Rows may be sorted, filtered and deleted. Do not change the columns observation_id and "
+    "first_detection: they identify the visit.",
+    "To import the labels, save this file and run:  munin correct RESULTS observations.xlsx --by "
+    '"Your Name"',
+    "RESULTS is the folder above stage3. Fill in more rows later, and import the file again.",
+    "Times are those of the camera, with its offset from UTC.",
+    "A text that begins with ' is a text that a spreadsheet would run as a formula without it.",
 )
 
 
@@ -79,11 +79,6 @@ def observation_rows(observations: pl.DataFrame) -> pl.DataFrame:
     marked = pl.when(text.str.contains(FORMULA_PATTERN)).then(MARK + text).otherwise(text)
     # Escapes come first: a tab in front becomes text.
     return with_printable_texts(rows).with_columns(marked)
-
-
-def write_observations_csv(rows: pl.DataFrame, path: Path) -> None:
-    """Write the rows of `observation_rows`."""
-    rows.write_csv(path)
 
 
 def write_observations_xlsx(rows: pl.DataFrame, taxonomy: Taxonomy, path: Path) -> None:
