@@ -73,6 +73,10 @@ def stage2_job() -> dg.JobDefinition:
     return defs.resolve_job_def("stage2")
 
 
+def tables_job() -> dg.JobDefinition:
+    return defs.resolve_job_def("tables")
+
+
 def stages2and3_job() -> dg.JobDefinition:
     return defs.resolve_job_def("stages2and3")
 

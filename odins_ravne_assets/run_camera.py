@@ -41,6 +41,7 @@ LITTLE_SPACE = 2**20  # bytes
 
 JOBS = {
     "camera": definitions.camera_job,
+    "tables": definitions.tables_job,
     "stage1": definitions.stage1_job,
     "stage2": definitions.stage2_job,
     "stages2and3": definitions.stages2and3_job,

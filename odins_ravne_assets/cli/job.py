@@ -32,7 +32,7 @@ from resources.storage.local_store import LocalStore
 from resources.storage.open_store import display_url
 
 # Jobs whose results include visits.
-JOBS_WITH_VISITS = {"camera", "stages2and3", "stage3"}
+JOBS_WITH_VISITS = {"camera", "tables", "stages2and3", "stage3"}
 
 
 @dataclass

@@ -20,6 +20,7 @@ from odins_ravne_assets.cli.models import app as models_app
 from odins_ravne_assets.cli.options import ResultsArgument
 from odins_ravne_assets.cli.plan import plan
 from odins_ravne_assets.cli.sandbox import app as sandbox_app
+from odins_ravne_assets.cli.sources import app as sources_app
 from odins_ravne_assets.cli.stages import batch, stage1, stage2, stage3
 from odins_ravne_assets.cli.terminal import out, print_log, run_app
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
@@ -35,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+app.add_typer(sources_app, name="sources")
 app.add_typer(models_app, name="models")
 cost_app.add_typer(results_app)
 app.add_typer(cost_app, name="cost")

@@ -11,18 +11,21 @@ import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.deployments import profile_for_camera
+from odins_ravne_assets.cameras.media_samples import MediaSamples
 from odins_ravne_assets.cameras.results_store import store_of, store_opener
 from odins_ravne_assets.defs.automation import UPDATE_LABELS, UPDATE_VISITS
 from odins_ravne_assets.defs.checks import check_specs
 from odins_ravne_assets.defs.code_versions import code_versions
+from odins_ravne_assets.instance_home import home
 from odins_ravne_assets.model_library.bucket import fetch_models
 from odins_ravne_assets.model_library.reachable import require_reachable_models
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     is_predictions,
     save_predictions,
 )
+from odins_ravne_assets.munin.media.shared_media import describe_shared_media, save_shared_media
 from odins_ravne_assets.munin.workload.used_settings import choose_settings
-from odins_ravne_assets.runs.event_stream import emit_decision
+from odins_ravne_assets.runs.event_stream import emit_decision, emit_warning
 from odins_ravne_assets.runs.liveness import tag_process
 from odins_ravne_assets.runs.tags import UPDATE_TAG
 from resources.errors import RavneError, UsageError, WorkerCrashError
@@ -30,6 +33,8 @@ from resources.launch.base import StepLauncher, StepRequest
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import OVERRIDES_VARIABLE, load_profile
 from resources.settings.profile import Profile
+from resources.storage.layout import MEDIA_SAMPLES_FOLDER
+from resources.storage.local_store import LocalStore
 
 # The profile of the code location, and the overrides of a command.
 PROFILE = os.environ.get("MUNIN_PROFILE", "local")
@@ -68,6 +73,7 @@ def footage(
 ) -> Iterator[StepResult]:
     with log_step_failure(context.log):
         yield from _launch(context, settings, catalog, launcher, ("footage",))
+        report_shared_media(context, settings.load(), catalog)
 
 
 @dg.multi_asset(
@@ -207,6 +213,24 @@ def log_step_failure(log: dg.DagsterLogManager) -> Iterator[None]:
     except dg.DagsterExecutionInterruptedError:
         log.warning("stopped; finished work is kept: run it again to continue")
         raise
+
+
+def report_shared_media(
+    context: dg.AssetExecutionContext, profile: Profile, catalog: CameraCatalog
+) -> None:
+    """Find and report media with the same content in other cameras of the study.
+
+    Not a task of the worker, which knows one camera.
+    """
+    camera = catalog.get(context.partition_key)
+    samples = MediaSamples(
+        LocalStore(home() / MEDIA_SAMPLES_FOLDER), catalog, store_opener(profile)
+    )
+    shared = samples.update(camera)
+    save_shared_media(store_of(camera.output_url, profile), shared)
+    for each in shared:
+        context.log.warning(describe_shared_media(each))
+        emit_warning(describe_shared_media(each))
 
 
 def store_predictions(profile: Profile, camera: Camera, stages: Collection[str]) -> Profile:

@@ -8,6 +8,7 @@ from odins_ravne_assets.defs.silent_cameras import no_camera_is_silent
 # Job -> the assets that it materializes. Stage 1 needs the footage table.
 SELECTIONS = {
     "camera": ["footage", "detections", "classifications", "observations", "exports"],
+    "tables": ["detections", "classifications", "observations", "exports"],
     "stage1": ["footage", "detections"],
     "stage2": ["classifications"],
     "stages2and3": ["classifications", "observations", "exports"],
@@ -15,6 +16,8 @@ SELECTIONS = {
 }
 DESCRIPTIONS = {
     "camera": "From a camera's footage to its observations.",
+    "tables": "Everything after a camera's media table; reads footage only of media that are not "
+    "processed.",
     "stage1": "Read a camera's footage, detect and crop.",
     "stage2": "Classify the crops again; reads no footage.",
     "stages2and3": "Classify the crops again and recompute the visits; reads no footage.",

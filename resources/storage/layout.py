@@ -21,6 +21,8 @@ TABLES_FOLDER = "tables"
 MEDIA_TABLE = f"{TABLES_FOLDER}/media.parquet"
 # Files of the footage that are not media.
 OTHER_FILES_TABLE = f"{TABLES_FOLDER}/other_files.parquet"
+# The cameras of the study that have media with the same content.
+SHARED_MEDIA_JSON = f"{TABLES_FOLDER}/shared_media.json"
 PROCESSED_TABLE = f"{TABLES_FOLDER}/processed.parquet"
 FRAMES_TABLE = f"{TABLES_FOLDER}/frames.parquet"
 DETECTIONS_TABLE = f"{TABLES_FOLDER}/detections.parquet"
@@ -82,6 +84,8 @@ FOOTAGE_FOLDER = "footage/"
 
 CAMERAS_FOLDER = "cameras"
 BACKFILLS_FOLDER = "backfills"
+# Samples of the content hashes of cameras.
+MEDIA_SAMPLES_FOLDER = "media-samples"
 COSTS_FOLDER = "costs"
 IDLE_MACHINES_FOLDER = "waiting-machines"
 # The lines on the catalogue of models that were printed on this machine.

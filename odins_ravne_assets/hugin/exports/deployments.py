@@ -133,6 +133,7 @@ def _period_from_media(camera: ExportTables) -> DeploymentPeriod:
             "deployments; put deployments.csv with cameraID, latitude and longitude next to the "
             "camera's folder"
         )
+    latitude, longitude = position
     return DeploymentPeriod(
         camera.camera_id, round(latitude, 6), round(longitude, 6), None, None, None, None, {}
     )

@@ -22,7 +22,11 @@ from odins_ravne_assets.hugin.exports.camtrap_dp import (
     write_camtrap_dp,
 )
 from odins_ravne_assets.hugin.exports.deployments import NotExportableError, exact_positions
-from odins_ravne_assets.hugin.exports.export_tables import ExportTables, open_export_tables
+from odins_ravne_assets.hugin.exports.export_tables import (
+    ExportTables,
+    open_export_tables,
+    shared_media_remarks,
+)
 from odins_ravne_assets.hugin.exports.megadetector import Folders, write_megadetector_json
 from odins_ravne_assets.hugin.exports.observation_rows import (
     MAX_XLSX_ROWS,
@@ -158,6 +162,7 @@ def _write_exports(
     write_megadetector_json(cameras, folder / MEGADETECTOR_FILE, folders)
     observations = pl.concat(camera.observations for camera in cameras)
     remarks = _write_observations(observations, cameras, folder)
+    remarks = (*remarks, *shared_media_remarks(cameras))
     (folder / CAMTRAP_DP_FOLDER).mkdir(exist_ok=True)
     try:
         excluded = write_camtrap_dp(cameras, folder / CAMTRAP_DP_FOLDER, project, places, silent)

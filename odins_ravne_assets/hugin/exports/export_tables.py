@@ -1,6 +1,6 @@
 """The tables of a camera that exports read, optionally without people."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,6 +12,11 @@ from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_left_out, read_table
+from odins_ravne_assets.munin.media.shared_media import (
+    SharedMedia,
+    describe_shared_media,
+    load_shared_media,
+)
 from odins_ravne_assets.munin.tables import build, schemas
 from resources.settings.project import ListedSpecies
 from resources.storage import layout
@@ -33,6 +38,19 @@ OBSERVATION_FIELDS = (
 )
 
 
+STAFF_COLUMNS = ("staff_label", "staff_labelled_by", "staff_labelled_on")
+_IS_STAFF = pl.col("staff_label").is_not_null()
+# The author of a label of staff, in the columns that an observation's author has.
+_LABELLED_STAFF = [
+    pl.when(_IS_STAFF).then(value).otherwise(name).alias(name)
+    for name, value in (
+        ("label_source", pl.lit("reviewer")),
+        ("reviewed_by", pl.col("staff_labelled_by")),
+        ("reviewed_on", pl.col("staff_labelled_on")),
+    )
+]
+
+
 @dataclass(frozen=True)
 class ExportTables:
     """The tables of a camera, and their provenance.
@@ -45,6 +63,7 @@ class ExportTables:
         models: the name and hash of each model by role ("detector").
         labelled_at: the time at which the classifications were written, UTC, whole seconds.
         taxonomy: the result of `results_taxonomy`.
+        shared_media: media that other cameras of the study have too.
     """
 
     camera_id: str
@@ -58,15 +77,33 @@ class ExportTables:
     models: Mapping[str, str]
     labelled_at: datetime
     taxonomy: Taxonomy
+    shared_media: tuple[SharedMedia, ...] = ()
 
     def boxes(self) -> pl.LazyFrame:
         """Return rows of `tables.DETECTIONS` with OBSERVATION_FIELDS and left_out_reason.
 
         They are null if the detection is in no observation, or not left out.
         """
-        reasons = self.left_out.select(*BOX_KEY, left_out_reason="reason")
-        return self.detections.join(self._members(), on=BOX_KEY, how="left").join(
-            reasons, on=BOX_KEY, how="left"
+        left_out = self.left_out.select(*BOX_KEY, *STAFF_COLUMNS, left_out_reason="reason").unique(
+            BOX_KEY, keep="first", maintain_order=True
+        )
+        members = self.detections.join(self._members(), on=BOX_KEY, how="left")
+        return members.join(left_out, on=BOX_KEY, how="left").with_columns(_LABELLED_STAFF)
+
+    def staff(self) -> pl.LazyFrame:
+        """Return the labels of staff for whole media.
+
+        Columns: path, content_hash, left_out_reason, STAFF_COLUMNS, label_source, reviewed_by,
+        reviewed_on.
+        """
+        contents = self.media.select("path", "content_hash")
+        whole = self.left_out.filter(pl.col("box_number").is_null())
+        empty = {"label_source": pl.String, "reviewed_by": pl.String, "reviewed_on": pl.Date}
+        return (
+            whole.select("path", *STAFF_COLUMNS, left_out_reason="reason")
+            .join(contents, on="path")
+            .with_columns(pl.lit(None, kind).alias(name) for name, kind in empty.items())
+            .with_columns(_LABELLED_STAFF)
         )
 
     def missed_detections(self) -> pl.LazyFrame:
@@ -160,8 +197,16 @@ def open_export_tables(
             models=models,
             labelled_at=_modified_at(store, layout.CLASSIFICATIONS_TABLE),
             taxonomy=results_taxonomy(store, results, species),
+            shared_media=load_shared_media(store),
             **tables,
         )
+
+
+def shared_media_remarks(cameras: Iterable[ExportTables]) -> Iterator[str]:
+    """Yield a line for each camera that has media of another one of the study."""
+    for camera in cameras:
+        for shared in camera.shared_media:
+            yield f"camera {camera.camera_id}: {describe_shared_media(shared)}"
 
 
 def _modified_at(store: ObjectStore, key: str) -> datetime:

@@ -75,10 +75,17 @@ def observation_rows(observations: pl.DataFrame) -> pl.DataFrame:
         "first_detection",
         *(pl.lit(None, pl.String).alias(column) for column in REVIEWER_COLUMNS),
     )
-    text = pl.col(pl.String)
-    marked = pl.when(text.str.contains(FORMULA_PATTERN)).then(MARK + text).otherwise(text)
     # Escapes come first: a tab in front becomes text.
-    return with_printable_texts(rows).with_columns(marked)
+    printable = with_printable_texts(rows)
+    texts = [name for name, kind in printable.schema.items() if kind == pl.String]
+    return printable.with_columns(_marked(name) for name in texts)
+
+
+def _marked(column: str) -> pl.Expr:
+    """A text column in which texts that would be formulas are marked, as by `mark`."""
+    text = pl.col(column)
+    is_formula = text.str.contains(FORMULA_PATTERN)
+    return pl.when(is_formula).then(MARK + text).otherwise(text).alias(column)
 
 
 def write_observations_xlsx(rows: pl.DataFrame, taxonomy: Taxonomy, path: Path) -> None:

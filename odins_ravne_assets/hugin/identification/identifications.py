@@ -63,7 +63,11 @@ CLASSIFICATION_COLUMNS = (*LABEL_COLUMNS, "auto_ok", "confidence", "detection_co
 NAME_CODE = pl.UInt32()
 # Why a detection is in no observation, although it is confident enough and not rejected.
 IN_CAMERA_STRIP, NEAR_PERSON = "in_camera_strip", "near_person"
-LEFT_OUT = pl.Enum([IN_CAMERA_STRIP, NEAR_PERSON])
+# People at work on the camera, by a reviewer.
+CAMERA_SETUP, CAMERA_CALIBRATION = "camera_setup", "camera_calibration"
+LEFT_OUT = pl.Enum([IN_CAMERA_STRIP, NEAR_PERSON, CAMERA_SETUP, CAMERA_CALIBRATION])
+# The reasons for which what is left out shows a person, or a part of one.
+PEOPLE_LEFT_OUT = (NEAR_PERSON, CAMERA_SETUP, CAMERA_CALIBRATION)
 IDENTIFICATION_COLUMNS: dict[str, pl.DataType] = {
     "name": NAME_CODE,
     "confidence": pl.Float32(),  # of the name

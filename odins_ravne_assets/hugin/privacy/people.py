@@ -5,7 +5,7 @@ import polars as pl
 from odins_ravne_assets.hugin.identification.identifications import (
     BOX_KEY,
     CATEGORY_NAMES,
-    NEAR_PERSON,
+    PEOPLE_LEFT_OUT,
 )
 from odins_ravne_assets.hugin.identification.label_kinds import PEOPLE_TAXA, PERSON_LABELS
 
@@ -52,7 +52,7 @@ def people_boxes(
     people = [
         _boxes(observations.filter(is_person())),
         labels.filter(is_labelled_person()).select(BOX_KEY).join(animals, on=BOX_KEY, how="anti"),
-        left_out.filter(pl.col("reason") == NEAR_PERSON).select(BOX_KEY),
+        left_out.filter(pl.col("reason").is_in(PEOPLE_LEFT_OUT)).select(BOX_KEY),
     ]
     return pl.concat(people)
 

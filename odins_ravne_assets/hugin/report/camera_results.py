@@ -9,7 +9,7 @@ import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import (
     BOX_KEY,
-    NEAR_PERSON,
+    PEOPLE_LEFT_OUT,
 )
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes
@@ -106,7 +106,7 @@ def load_camera_results(
         people_count = observations.filter(is_person()).select(pl.len()).collect().item()
         if privacy.leave_out_people:
             observations = observations.filter(~is_person())
-            left_out = left_out.filter(pl.col("reason") != NEAR_PERSON)
+            left_out = left_out.filter(~pl.col("reason").is_in(PEOPLE_LEFT_OUT))
         shared = _with_best_detection(observations, detections)
         if deployments is None:
             deployments = read_deployments(source)
@@ -139,7 +139,7 @@ def _by_medium(left_out: pl.LazyFrame) -> pl.DataFrame:
     """`CameraResults.left_out` of rows of `tables.LEFT_OUT_DETECTIONS`."""
     return (
         left_out.group_by("reason", "path")
-        .agg(pl.col("captured_at").min(), pl.len().alias("boxes"))
+        .agg(pl.col("captured_at").min(), pl.col("box_number").count().alias("boxes"))
         .sort("reason", "captured_at", "path", nulls_last=True)
         .collect(engine="streaming")
     )

@@ -24,6 +24,7 @@ from odins_ravne_assets.hugin.report.sampling_effort import first_and_last_day
 from odins_ravne_assets.hugin.review.without_effect import describe_label
 from odins_ravne_assets.hugin.visits.report_json import LEFT_OUT_DESCRIPTIONS
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES
+from odins_ravne_assets.munin.media.shared_media import SharedMedia, describe_shared_media
 from resources.settings.profile import Privacy, Stage3
 
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
@@ -88,6 +89,10 @@ def warnings(
         yield f"People are left out ({people:,} visit{'s' * (people > 1)}) by the privacy settings."
     if not privacy.blur_people:
         yield "People in the pictures are not blurred. Consider this before you share this file."
+    for camera in cameras:
+        for shared in camera.report.get("shared_media", ()):
+            text = describe_shared_media(SharedMedia(shared["camera_id"], shared["media"]))
+            yield f"{camera.effort['camera_id'].item()}: {text}."
     for row in effort.filter(pl.col("files_outside") > 0).iter_rows(named=True):
         number = row["files_outside"]
         yield (

@@ -81,20 +81,18 @@ PLACES = pl.List(
 )
 
 
-EFFORT = pl.Schema(
-    {
-        "camera_id": pl.String,
-        "media": pl.Int64,
-        "first_day": pl.Date,
-        "last_day": pl.Date,
-        "camera_days": pl.Float64,
-        "days_with_media": pl.Int64,
-        "files_outside": pl.Int64,
-        "deployed": pl.Boolean,
-        "active": INTERVALS,
-        "places": PLACES,
-    }
-)
+EFFORT: dict[str, pl.DataType | type[pl.DataType]] = {
+    "camera_id": pl.String,
+    "media": pl.Int64,
+    "first_day": pl.Date,
+    "last_day": pl.Date,
+    "camera_days": pl.Float64,
+    "days_with_media": pl.Int64,
+    "files_outside": pl.Int64,
+    "deployed": pl.Boolean,
+    "active": INTERVALS,
+    "places": PLACES,
+}
 
 
 def sampling_effort(media: pl.LazyFrame, deployments: Sequence[Deployment] = ()) -> pl.DataFrame:

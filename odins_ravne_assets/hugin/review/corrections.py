@@ -18,6 +18,7 @@ import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import (
     BOX_KEY,
+    CATEGORY_NAMES,
     NAME_CODE,
     UNKNOWN_ANIMAL,
     Identifications,
@@ -28,6 +29,7 @@ from odins_ravne_assets.hugin.review.missed_detections import (
     find_missed_detections,
     labels_in_effect,
 )
+from odins_ravne_assets.hugin.review.staff import STAFF_LABELS
 from odins_ravne_assets.hugin.review.withdrawals import without_withdrawn
 from odins_ravne_assets.hugin.review.without_effect import NONE_WITHOUT_EFFECT, without_effect
 from odins_ravne_assets.munin.tables import schemas
@@ -177,7 +179,13 @@ def _label_pairs(reviewed: pl.DataFrame, identified: Identifications) -> list[Js
         reviewed.select("name", "machine_name")
         .join(names, on="name", how="left")
         .join(names, left_on="machine_name", right_on="name", how="left", suffix="_machine")
-        .select(machine="species_machine", reviewer=pl.col("species").fill_null("nothing"))
+        .select(
+            machine="species_machine",
+            # The models can only name a person.
+            reviewer=pl.col("species")
+            .replace(dict.fromkeys(STAFF_LABELS, CATEGORY_NAMES["person"].species))
+            .fill_null("nothing"),
+        )
         .group_by("machine", "reviewer")
         .len("boxes")
         .sort("boxes", "machine", "reviewer", descending=[True, False, False])

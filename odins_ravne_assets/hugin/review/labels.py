@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from odins_ravne_assets.hugin.identification.identifications import CATEGORY_NAMES, UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
+from odins_ravne_assets.hugin.review.staff import STAFF_LABELS, STAFF_SCIENTIFIC_NAME
 
 EMPTY_LABELS = {"nothing", "empty", "blank", "none"}
 SPECIAL_LABELS = {
@@ -13,6 +14,8 @@ SPECIAL_LABELS = {
     "vehicle": ("vehicle", *CATEGORY_NAMES["vehicle"]),
     "unknown": ("animal", UNKNOWN_ANIMAL, None),
     UNKNOWN_ANIMAL: ("animal", UNKNOWN_ANIMAL, None),
+    # People at work on the camera: never a visit, see `staff`.
+    **{word: ("person", word, STAFF_SCIENTIFIC_NAME) for word in STAFF_LABELS},
 }
 # Withdraws the labels of reviewers, so that the models' label is in effect.
 WITHDRAWAL = "machine"

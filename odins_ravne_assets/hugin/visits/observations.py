@@ -78,8 +78,9 @@ class CompressionResult:
 
     @property
     def rows_left_out(self) -> dict[str, int]:
-        """The number of rows of `left_out` for each reason of LEFT_OUT."""
-        counts = dict(self.left_out["reason"].value_counts().iter_rows())
+        """The number of detections of `left_out` for each reason of LEFT_OUT."""
+        boxes = self.left_out.filter(pl.col("box_number").is_not_null())
+        counts = dict(boxes["reason"].value_counts().iter_rows())
         return {reason: counts.get(reason, 0) for reason in LEFT_OUT.categories}
 
 
@@ -99,7 +100,7 @@ def compress(
     """
     rows = reviewed.identified.rows
     rows_in = int(rows["box_number"].count()) + reviewed.rows_rejected
-    left_out = _left_out_detections(rows)
+    left_out = _left_out_detections(reviewed)
     counted = rows if left_out.is_empty() else rows.filter(pl.col("left_out").is_null())
     counted = counted.with_columns(instants(counted))
     ordered = _sorted_in_groups(counted.filter(_is_confident(settings.min_confidence)))
@@ -130,11 +131,21 @@ def compress(
     )
 
 
-def _left_out_detections(rows: pl.DataFrame) -> pl.DataFrame:
+def _left_out_detections(reviewed: ReviewedIdentifications) -> pl.DataFrame:
+    """Rows of `tables.LEFT_OUT_DETECTIONS`."""
+    labels = reviewed.corrections.with_row_index("review").select(
+        "review",
+        staff_label="species",
+        staff_labelled_by="reviewed_by",
+        staff_labelled_on="reviewed_on",
+    )
+    rows = reviewed.identified.rows
     return (
         rows.filter(pl.col("left_out").is_not_null())
-        .select(*BOX_KEY, "captured_at", reason=pl.col("left_out").cast(pl.String))
-        .sort(BOX_KEY)
+        .select(*BOX_KEY, "captured_at", "review", reason=pl.col("left_out").cast(pl.String))
+        .join(labels, on="review", how="left")
+        .select(pl.col(name).cast(kind) for name, kind in schemas.LEFT_OUT_DETECTIONS.items())
+        .sort(*BOX_KEY, "staff_label")
     )
 
 

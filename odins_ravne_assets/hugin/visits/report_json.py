@@ -12,7 +12,12 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last, with_instants
-from odins_ravne_assets.hugin.identification.identifications import IN_CAMERA_STRIP, NEAR_PERSON
+from odins_ravne_assets.hugin.identification.identifications import (
+    CAMERA_CALIBRATION,
+    CAMERA_SETUP,
+    IN_CAMERA_STRIP,
+    NEAR_PERSON,
+)
 from odins_ravne_assets.hugin.visits.observations import CompressionResult
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES, species_summary
 from resources.settings.profile import Privacy, Stage3
@@ -24,6 +29,8 @@ PROCESSING_STATUSES = ("done", "failed", "duplicate", "pending")
 LEFT_OUT_DESCRIPTIONS = {
     IN_CAMERA_STRIP: "in the camera's strip with its logo, time or temperature",
     NEAR_PERSON: "unknown animals that are probably part of a person, or furniture next to one",
+    CAMERA_SETUP: "people who set up, check or pick up the camera, by a reviewer",
+    CAMERA_CALIBRATION: "people who calibrate the camera, by a reviewer",
 }
 CATEGORIES = ("animal", "person", "vehicle")
 

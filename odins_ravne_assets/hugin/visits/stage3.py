@@ -8,7 +8,7 @@ stage3/report.json                    counts, settings and exclusions (`report_j
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -32,12 +32,14 @@ from odins_ravne_assets.hugin.review.corrections import (
     read_corrections,
 )
 from odins_ravne_assets.hugin.review.missed_detections import labelled_media
+from odins_ravne_assets.hugin.review.staff import leave_out_staff
 from odins_ravne_assets.hugin.review.without_effect import describe_without_effect
 from odins_ravne_assets.hugin.visits.observations import CompressionResult, compress
 from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
 from odins_ravne_assets.hugin.visits.report_json import Stage3Tables, build_report, encode_json
 from odins_ravne_assets.hugin.visits.species_summary import species_table
 from odins_ravne_assets.munin.media.other_files import read_other_files
+from odins_ravne_assets.munin.media.shared_media import load_shared_media
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import check_same_journal
 from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
@@ -136,6 +138,7 @@ def run_stage3(
         report = build_report(tables, compressed, settings, models, privacy) | {
             "review": agreement,
             "other_files": read_other_files(store),
+            "shared_media": [asdict(each) for each in load_shared_media(store)],
             "species_list": [row.model_dump(exclude_none=True) for row in species],
         }
         target.write_bytes(REPORT_JSON, encode_json(report))
@@ -154,7 +157,7 @@ def _identify(
     media = labelled_media(tables.media, tables.processed, corrections)
     reviewed = apply_corrections(identified, corrections, tables.detections, media)
     left_out = leave_out_near_people(reviewed.identified, tables.detections, settings)
-    return replace(reviewed, identified=left_out)
+    return replace(reviewed, identified=leave_out_staff(left_out))
 
 
 def read_model_taxa(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:

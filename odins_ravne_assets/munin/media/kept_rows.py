@@ -52,19 +52,21 @@ class ContentIndex:
 
 
 def kept_rows(
-    rows: Iterable[Row], prefix: str, clock: CameraClock, contents: ContentIndex
+    rows: Iterable[Row], prefix: str, clock: CameraClock | None, contents: ContentIndex
 ) -> Iterator[Row]:
     """Yield the rows of a source that is not available, with today's paths and clock corrections.
 
     Args:
         rows: those of the previous pass, with paths relative to the source.
         prefix: what the paths of the source's media begin with.
+        clock: None: times stay as they are.
         contents: of the sources before it; a row whose content is in one of them is a duplicate.
     """
     for row in rows:
         kept = row | {"path": prefix + row["path"], "source": prefix.rstrip("/") or None}
-        captured_at, offset = clock.corrected(row["recorded_at"], row["utc_offset_minutes"])
-        kept |= {"captured_at": captured_at, "utc_offset_minutes": offset}
+        if clock is not None:
+            captured_at, offset = clock.corrected(row["recorded_at"], row["utc_offset_minutes"])
+            kept |= {"captured_at": captured_at, "utc_offset_minutes": offset}
         if row["status"] != "failed":
             first = contents.first_path(row["content_hash"], kept["path"])
             if first != kept["path"]:

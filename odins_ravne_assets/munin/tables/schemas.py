@@ -27,6 +27,9 @@ ADDED_COLUMNS = frozenset(
         "sequence_number",
         "sequence_length",
         "trigger",
+        "staff_label",
+        "staff_labelled_by",
+        "staff_labelled_on",
         "temperature",
         "moon_phase",
     }
@@ -333,7 +336,13 @@ LEFT_OUT_DETECTIONS = _schema(
         "frame_number": pl.Int32,
         "box_number": pl.Int32,
         "captured_at": TIME,  # of the frame
-        "reason": pl.String,  # in_camera_strip, near_person: see hugin/identification
+        # in_camera_strip, near_person, camera_setup, camera_calibration: see hugin/identification
+        "reason": pl.String,
+        # A reviewer's label of staff: setup, pickup, staff, calibration; else null. Without a box,
+        # frame_number and box_number are null.
+        "staff_label": pl.String,
+        "staff_labelled_by": pl.String,
+        "staff_labelled_on": pl.Date,
     }
 )
 

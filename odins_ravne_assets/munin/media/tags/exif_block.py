@@ -128,7 +128,7 @@ class _Reader:
                 self._add(found.tags, entry)
         if places[_EXIF]:
             for entry in self._entries(places[_EXIF]):
-                if entry.tag in _WANTED and entry.tag not in found.tags:
+                if entry.tag in _WANTED:
                     self._add(found.tags, entry)
         if places[_GPS]:
             for entry in self._entries(places[_GPS]):
@@ -152,10 +152,12 @@ class _Reader:
         return int(struct.unpack_from(f"{self._order}I", self._block, entry.at)[0])
 
     def _add(self, tags: dict[int, object], entry: _Entry) -> None:
+        if entry.tag in tags:
+            return
         value = self._value(entry)
         if value is None:
             self.is_damaged = True
-        elif entry.tag not in tags:
+        else:
             tags[entry.tag] = value
 
     def _value(self, entry: _Entry) -> object:
