@@ -134,6 +134,7 @@ def _period_from_media(camera: ExportTables) -> DeploymentPeriod:
             "camera's folder"
         )
     latitude, longitude = position
+    latitude, longitude = position
     return DeploymentPeriod(
         camera.camera_id, round(latitude, 6), round(longitude, 6), None, None, None, None, {}
     )

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 from camera_tables import NIGHT
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from report_rig import CameraOutput, LabelledBox, stage3
 from shared_files import coordinate_pattern, leaks
@@ -186,8 +186,9 @@ def test_merged_exports_and_pages_cover_the_camera_of_the_sensitive_species_only
 
 
 @settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
+    phases=[Phase.explicit, Phase.generate],  # shrinking takes minutes
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
