@@ -124,7 +124,7 @@ def test_a_reviewer_s_labels_on_s3_apply_there_and_in_downloads(
         writer.writerows(rows)
     ended = munin("correct", camera.output_url, "filled.csv", "--by", "Anna Ek")
     assert ended.code == 0, ended.err
-    assert "boxes or media labelled by Anna Ek" in ended.out
+    assert " of Anna Ek: " in ended.out
     there = visits(account.results(camera))
     named = there.filter(pl.col("category") == "animal").select("reviewed_by", "machine_species")
     assert set(named.rows()) == {("Anna Ek", "domestic cat")}

@@ -29,6 +29,7 @@ from odins_ravne_assets.hugin.exports.camtrap_observations import (
     observation_rows,
     with_all_columns,
 )
+from odins_ravne_assets.hugin.exports.capture_method import capture_methods
 from odins_ravne_assets.hugin.exports.deployments import (
     DeploymentPeriod,
     NotExportableError,
@@ -119,7 +120,8 @@ def write_camtrap_dp(
     _write_parts(media, folder / "media.csv")
     rows = (rows for part in parts for rows in observation_rows(part))
     _write_parts(rows, folder / "observations.csv")
-    package = datapackage(deployments, [part.observations for part in parts], project)
+    methods = {method for part in parts for method in part.media["captureMethod"].drop_nulls()}
+    package = datapackage(deployments, [part.observations for part in parts], project, methods)
     package["created"] = f"{max(part.tables.labelled_at for part in parts):%Y-%m-%dT%H:%M:%SZ}"
     if remarks := list(shared_media_remarks(cameras)):
         package["description"] = "\n".join(remarks)
@@ -212,7 +214,7 @@ def _media(tables: ExportTables, periods: list[DeploymentPeriod], project: Proje
             f"camera {tables.camera_id}: the times of {without_offset} media have no UTC offset; "
             'set project.utc_offset, for example "+01:00", or project.time_zone'
         )
-    return media
+    return media.with_columns(capture_methods(media, project.capture_method))
 
 
 def _file_path() -> pl.Expr:

@@ -1,6 +1,7 @@
 """`datapackage.json` of Camtrap DP 1.0.2: the metadata of a package."""
 
 import re
+from collections.abc import Collection
 from importlib.metadata import version
 from typing import Any
 
@@ -28,13 +29,17 @@ Json = dict[str, Any]
 
 
 def datapackage(
-    deployments: pl.DataFrame, observations: list[pl.DataFrame], project: Project
+    deployments: pl.DataFrame,
+    observations: list[pl.DataFrame],
+    project: Project,
+    capture_methods: Collection[str],
 ) -> Json:
     """Return the metadata of a package, except `created`.
 
     Args:
         deployments: the deployments of the package, with the columns of Camtrap DP.
         observations: the observations in the package, of each camera.
+        capture_methods: of the media.
     """
     package: Json = {
         "name": _slug(project.title),
@@ -48,7 +53,7 @@ def datapackage(
         "project": {
             "title": project.title,
             "samplingDesign": project.sampling_design,
-            "captureMethod": [project.capture_method],
+            "captureMethod": sorted(capture_methods) or [project.capture_method],
             "individualAnimals": False,
             "observationLevel": ["event", "media"],
         },

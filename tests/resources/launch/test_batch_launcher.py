@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -28,6 +28,7 @@ from model_files import copy_model
 
 from gpu_kernels.device.gpu import find_gpu
 from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.hugin.review.camera_labels import Review
 from odins_ravne_assets.results.corrections import import_corrections
 from resources.aws import clients
 from resources.batch import work_units
@@ -456,7 +457,8 @@ def test_local_files_of_predictions_and_corrections_reach_the_workers(
     file = tmp_path / "seen.csv"
     file.write_text(f"path,species\n{A_FOX['filepath']},roe deer\n")
     profile = load_profile("sandbox", cloud.overrides)
-    import_corrections(camera, frozenset(), profile, file, "Anna Ek", date(2026, 6, 1), None)
+    review = Review("Anna Ek", date(2026, 6, 1), confirms=True, at=datetime(2026, 6, 1))
+    import_corrections([camera], [], profile, file, review)
     assert cloud.run(camera, ("observations",)).success
     # The picture 12 seconds later has its sequence's name until it is corrected, too.
     assert species_of(cloud, camera) == {"roe deer", "red fox", "person", "unknown animal"}

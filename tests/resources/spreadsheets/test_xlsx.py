@@ -54,7 +54,6 @@ def test_cells_are_text_as_a_csv_would_have_it() -> None:
         " '=1 ": "=1",
         59.32: "59.32",
         17.0: "17",
-        0.1 + 0.2: "0.30000000000000004",
         12: "12",
         datetime(2026, 5, 3, 9, 30, 11): "2026-05-03T09:30:11",
         datetime(2026, 5, 3, 9, 30, 10, 999_900): "2026-05-03T09:30:11",
@@ -190,7 +189,7 @@ def test_another_archive_is_refused_by_what_it_is(parts: dict[str, bytes], kind:
         (b"<sheetData>", b"<sheetData>" + b"<c/>" * 3_000_000, "too many or too long"),
         (b"<sheetData>", b"<sheetData>" + b"<row/>" * 1_100_000, "too many or too long"),
         (b"</sheetData>", b"", "cannot be read as a workbook"),
-        (b'<row r="1"', b'<row r="99999999999"', "has more than 1,048,576 rows"),
+        (b'<row r="2"', b'<row r="99999999999"', "has more than 1,048,576 rows"),
     ],
 )
 def test_what_no_spreadsheet_writes_is_refused(old: bytes, new: bytes, reason: str) -> None:

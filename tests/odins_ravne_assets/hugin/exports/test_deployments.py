@@ -1,6 +1,7 @@
 """Deployments in Camtrap DP: instants, summer time, deployments without media."""
 
 import csv
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,16 @@ def test_a_camera_that_follows_summer_time_has_both_of_its_offsets(tmp_path: Pat
     assert tables["deployments"][0]["deploymentStart"] == "2026-03-01T00:00:00+01:00"
     assert tables["deployments"][0]["deploymentEnd"] == "2026-04-30T23:59:59+02:00"
     assert [medium["timestamp"][-6:] for medium in tables["media"]] == ["+01:00", "+02:00"]
+
+
+def test_pictures_at_a_regular_interval_are_time_lapse(tmp_path: Path) -> None:
+    hours = [datetime(2026, 5, 1 + number // 24, number % 24) for number in range(30)]
+    _, tables = package(tmp_path, [*hours, datetime(2026, 5, 1, 2, 17, 5)], [PLACE])
+    methods = {row["timestamp"][11:16]: row["captureMethod"] for row in tables["media"]}
+    assert methods.pop("02:17") == "activityDetection"
+    assert set(methods.values()) == {"timeLapse"}
+    content = json.loads((tmp_path / "project/camtrap-dp/datapackage.json").read_text())
+    assert content["project"]["captureMethod"] == ["activityDetection", "timeLapse"]
 
 
 @pytest.mark.parametrize(

@@ -407,9 +407,9 @@ def test_species_and_deployments_are_read_from_the_csv_files_of_the_profile(tmp_
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cameraID,latitude\nc7,59\n", "places.csv, line 2: longitude is missing"),
+        ("cameraID,latitude\nc7,59\n", "places.csv, line 1: column longitude is missing"),
+        ("cameraID,latitude,longitude\nc7,59,\n", "places.csv, line 2: longitude is missing"),
         ("cameraID,latitude,longitude\nc7,north,1\n", "line 2: latitude 'north' is not allowed"),
-        ("cameraID,latitude,longitude,x\nc7,1,1,1\n", "line 2: x is not a column of this table"),
         (
             "cameraID,latitude,longitude,deploymentEnd\nc7,1,1,May\n",
             "line 2: deploymentEnd 'May' is not allowed",

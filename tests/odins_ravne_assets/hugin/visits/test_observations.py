@@ -485,9 +485,17 @@ def test_an_id_depends_on_the_camera_and_not_on_file_names() -> None:
     assert observation["observation_id"] == renamed["observation_id"] != elsewhere["observation_id"]
 
 
+def test_an_id_does_not_depend_on_the_species() -> None:
+    (fox,) = observations([box(content_hash="c" * 64)])
+    badger = {"label": "badger", "scientific_name": "Meles meles"}
+    (other,) = observations([box(content_hash="c" * 64, **badger)])
+    assert fox["species"] != other["species"]
+    assert fox["observation_id"] == other["observation_id"]
+
+
 def test_an_id_is_stable_between_versions() -> None:
     (observation,) = observations([box(content_hash="c" * 64)])
-    assert observation["observation_id"] == "a27a419306c9c1fe"
+    assert observation["observation_id"] == "o6997bb0790f2bf9b"
 
 
 # The rule against a reference implementation

@@ -1,0 +1,218 @@
+"""Faults of S3 during runs, downloads, imports of labels and scans: the product is the same.
+
+A fault that ends is not noticed. One that stays ends the work with a line that names the object,
+and leaves no half of a product: after it, the same work gives the same product.
+"""
+
+# ruff: noqa: F811 (fixtures)
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from camera_tables import NIGHT
+from interruption_drill import without_run_facts
+from media_files import write_picture
+from report_rig import CameraOutput, LabelledBox, stage3
+from s3_rig import (
+    Act,
+    Forward,
+    Request,
+    Response,
+    S3Rig,
+    corrupt_request,
+    corrupt_response,
+    drop,
+    lose_response,
+    refuse,
+    s3,  # noqa: F401
+    s3_server,  # noqa: F401
+    truncate,
+)
+from s3_store_rig import FOREVER, SCALE
+
+from odins_ravne_assets.arrivals.s3_source import S3UploadSource
+from odins_ravne_assets.arrivals.sensor_state import SensorState
+from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.hugin.review.camera_labels import Review
+from odins_ravne_assets.munin.progress import StageProgress
+from odins_ravne_assets.results.corrections import import_corrections
+from odins_ravne_assets.results.download import download_results, find_results
+from odins_ravne_assets.worker.context import StepContext
+from odins_ravne_assets.worker.step import run_step
+from resources.aws import clients as aws_clients
+from resources.clock import ScaledClock
+from resources.errors import RavneError
+from resources.settings.profile import Profile, Uploads
+from resources.storage.s3.store import S3Store
+
+READS, WRITES = ("GetObject", "HeadObject", "ListObjectsV2"), ("PutObject",)
+
+
+def slow(request: Request, forward: Forward) -> Response:
+    """Answer late."""
+    time.sleep(0.05)
+    return forward(request)
+
+
+# What S3 does to some requests of each operation; a retry helps.
+FAULTS: dict[str, tuple[Act, tuple[str, ...]]] = {
+    "503": (refuse(503, "SlowDown"), READS + WRITES),
+    "500": (refuse(500, "InternalError"), READS + WRITES),
+    "reset": (drop, READS + WRITES),
+    "lost answer": (lose_response, WRITES),
+    "slow": (slow, READS + WRITES),
+    "body cut off": (truncate, ("GetObject",)),
+    "wrong bytes read": (corrupt_response, ("GetObject",)),
+    "wrong bytes written": (corrupt_request, WRITES),
+}
+
+
+class _Silent:
+    """Ignores the log of a step."""
+
+    def info(self, message: str) -> None: ...
+
+    def warning(self, message: str) -> None: ...
+
+    def progress(self, progress: StageProgress) -> None: ...
+
+
+@dataclass
+class Place:
+    """A camera's results and uploads in a bucket."""
+
+    rig: S3Rig
+    bucket: str
+    folder: Path
+
+    def store(self, prefix: str) -> S3Store:
+        """Open a store with clients of its own: adaptive retries stay slow after throttling."""
+        url = f"s3://{self.bucket}/{prefix}"
+        return S3Store(url, self.rig.clients(), self.folder / "staging", ScaledClock(SCALE))
+
+    def product(self, *folders: str) -> dict[str, Any]:
+        """Return the objects of the results, without the time of the run."""
+        store = self.store("results")
+        found = [each.key for folder in folders for each in store.list(folder)]
+        return {key: without_run_facts(key, store.read_bytes(key)) for key in found}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A camera's results."""
+    folder = tmp_path_factory.mktemp("finished")
+    stage3(CameraOutput(folder / "results").still("1.jpg", NIGHT, LabelledBox()).write())
+    write_picture(folder / "footage" / "IMG_0001.JPG", (64, 48))
+    return folder
+
+
+@pytest.fixture
+def place(s3: S3Rig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    retries = {"mode": "standard", "total_max_attempts": 3}
+    monkeypatch.setitem(aws_clients.CLIENT_OPTIONS, "retries", retries)
+    made = Place(s3, s3.bucket(s3.clients()), tmp_path)
+    for name in ("results", "footage"):
+        prefix = "uploads/camera7" if name == "footage" else name
+        store = made.store(prefix)
+        for file in (path for path in (finished / name).rglob("*") if path.is_file()):
+            store.write_bytes(file.relative_to(finished / name).as_posix(), file.read_bytes())
+    return made
+
+
+def batch(place: Place, stages: list[str], output: str) -> None:
+    root = f"s3://{place.bucket}"
+    camera = Camera("camera7", f"{root}/uploads/camera7", f"{root}/{output}")
+    stores = {url: place.store(url.removeprefix(f"{root}/")) for url in camera.places}
+    profile = Profile()
+    context = StepContext(camera, profile, _Silent(), Event(), open_store=stores.__getitem__)
+    assert list(run_step(context, stages))
+
+
+def footage(place: Place) -> object:
+    """Stage 0 of footage on S3."""
+    batch(place, ["footage"], "new")
+    store = place.store("new")
+    return store.read_bytes("tables/media.parquet")
+
+
+def visits(place: Place) -> object:
+    """Stage 3 and its exports."""
+    batch(place, ["observations", "exports"], "results")
+    return place.product("tables", "stage3")
+
+
+def download(place: Place) -> object:
+    store, target = place.store("results"), place.folder / "download"
+    (found,) = find_results(store)
+    download_results(store, found, target, lambda progress: None)
+    files = (path for path in target.rglob("*") if path.is_file())
+    product = {path.relative_to(target).as_posix(): path.read_bytes() for path in files}
+    shutil.rmtree(target)
+    return product
+
+
+def correct(place: Place) -> object:
+    file = place.folder / "labels.csv"
+    row = place.store("results").read_bytes("stage3/observations.csv").decode().splitlines()
+    header, first = (line.split(",") for line in row[:2])
+    first[header.index("confirmed_species")] = "red fox"
+    file.write_text(f"{','.join(header)}\n{','.join(first)}\n")
+    aws = {"endpoint_url": place.rig.url}
+    profile = Profile.model_validate({"cloud": {"aws": aws}})
+    camera = Camera("camera7", "file:///card", f"s3://{place.bucket}/results")
+    import_corrections([camera], [], profile, file, Review("A", date(2026, 6, 1)))
+    return place.product("tables/corrections")
+
+
+def sensor(place: Place) -> object:
+    uploads = Uploads(url=f"s3://{place.bucket}/uploads")
+    source = S3UploadSource(uploads, place.rig.clients(), lambda _: iter(()), lambda _: False)
+    state = SensorState()
+    result = source.scan(state, 1e9)
+    return result.new_files, result.waiting, sorted(state.cameras.pending)
+
+
+WORK: dict[str, Callable[[Place], object]] = {
+    each.__name__: each for each in (footage, visits, download, correct, sensor)
+}
+
+
+@pytest.fixture(params=WORK.values(), ids=WORK)
+def work(request: pytest.FixtureRequest) -> Callable[[Place], object]:
+    return request.param  # type: ignore[no-any-return]
+
+
+def test_faults_that_end_change_nothing(
+    place: Place, work: Callable[[Place], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    expected = work(place)
+    for name, (act, operations) in FAULTS.items():
+        for after in (0, 3):
+            for operation in operations:
+                place.rig.fail(operation, act, after=after)
+        assert work(place) == expected, name
+        place.rig.reset()
+
+
+@pytest.mark.parametrize("operation", [*READS, *WRITES])
+def test_a_right_that_is_withdrawn_half_way_is_named_and_harms_nothing(
+    place: Place, work: Callable[[Place], object], operation: str
+) -> None:
+    expected = work(place)
+    requests = len(place.rig.requested_keys(operation))
+    place.rig.reset()
+    place.rig.fail(operation, refuse(403, "AccessDenied"), FOREVER, after=requests // 2)
+    if requests:
+        with pytest.raises(RavneError, match=r"s3://.*(?:denied|s3:|may not)") as caught:
+            work(place)
+        assert "\n" not in str(caught.value)
+    place.rig.reset()
+    assert work(place) == expected
