@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import Munin
 from constant_graphs import boxes, scores, write_graph
+from in_process import MuninInProcess
 from model_files import DETECTOR
 from paths import ROOT
 
@@ -27,7 +27,7 @@ TEXT = (ROOT / "docs" / "models.md").read_text("utf-8")
 
 def test_the_transcript_of_describe_is_what_the_command_prints(tmp_path: Path) -> None:
     command, *expected = re.search(r"```console\n\$ munin (.*?)```", TEXT, re.S)[1].splitlines()
-    munin = Munin(tmp_path)
+    munin = MuninInProcess(tmp_path)
     shipped = load_manifest(DETECTOR).path
     (munin.folder / shipped.name).write_bytes(shipped.read_bytes())
     done = munin(*command.split())

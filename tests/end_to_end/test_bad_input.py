@@ -24,6 +24,7 @@ from command_line import (
     processed,
     results,
 )
+from in_process import MuninInProcess
 from media_files import write_picture, write_video
 from PIL import Image
 
@@ -45,7 +46,13 @@ def obey_permissions() -> None:
 @pytest.fixture(scope="module")
 def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
     """The command with one instance, since creating one takes a second."""
-    return Munin(tmp_path_factory.mktemp("munin"), before_start=obey_permissions)
+    return MuninInProcess(tmp_path_factory.mktemp("munin"))
+
+
+@pytest.fixture(scope="module")
+def obedient(munin: Munin) -> Munin:
+    """The command as a process to which permissions apply, also of root."""
+    return Munin(munin.folder, before_start=obey_permissions)
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -123,7 +130,7 @@ def run_on(munin: Munin, card: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def run(munin: Munin, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(obedient: Munin, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run on a card with every kind of damage."""
     root = tmp_path_factory.mktemp("bad")
     folder = root / "card" / "DCIM"
@@ -131,7 +138,7 @@ def run(munin: Munin, tmp_path_factory: pytest.TempPathFactory) -> Run:
     make_variants(make_demo_footage(root / "demo") / "DCIM" / "100MEDIA" / "IMAG0001.JPG", folder)
     for make in (make_damaged, make_unusual_names, make_unreadable_paths, make_loops):
         make(folder)
-    return run_on(munin, root / "card")
+    return run_on(obedient, root / "card")
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +230,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Munin:
     """A command whose every call is refused."""
-    return Munin(tmp_path_factory.mktemp("refused"))
+    return MuninInProcess(tmp_path_factory.mktemp("refused"))
 
 
 WRONG_USE = {
@@ -284,7 +291,7 @@ def test_a_mistake_in_a_profile_is_an_error_with_its_file_and_key(
 ) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text(text)
-    ended = Munin(tmp_path / "munin", str(profile))("batch", places["card"], places["out"])
+    ended = MuninInProcess(tmp_path / "munin", str(profile))("batch", places["card"], places["out"])
     assert ended.code == 2
     assert ended.errors == [f"error: profile {profile}: {PROFILES[text]}"]
 
@@ -292,7 +299,7 @@ def test_a_mistake_in_a_profile_is_an_error_with_its_file_and_key(
 def test_an_unknown_profile_is_an_error_with_the_known_ones(
     tmp_path: Path, places: dict[str, Path]
 ) -> None:
-    ended = Munin(tmp_path, "locale")("batch", places["card"], places["out"])
+    ended = MuninInProcess(tmp_path, "locale")("batch", places["card"], places["out"])
     assert ended.code == 2
     assert ended.errors[0].startswith("error: profile locale: not known; name one of cloud, ")
 
@@ -300,7 +307,7 @@ def test_an_unknown_profile_is_an_error_with_the_known_ones(
 def test_an_unknown_key_in_the_environment_is_an_error(
     tmp_path: Path, places: dict[str, Path]
 ) -> None:
-    munin = Munin(tmp_path, environment={"MUNIN_PIPELINE__STAGE9__X": "1"})
+    munin = MuninInProcess(tmp_path, environment={"MUNIN_PIPELINE__STAGE9__X": "1"})
     ended = munin("batch", places["card"], places["out"])
     assert ended.code == 2
     assert ended.errors[0].startswith(
@@ -312,7 +319,7 @@ def test_a_dagster_home_that_cannot_be_created_is_an_error(
     tmp_path: Path, places: dict[str, Path]
 ) -> None:
     (tmp_path / "file").touch()
-    munin = Munin(tmp_path, environment={"DAGSTER_HOME": str(tmp_path / "file" / "home")})
+    munin = MuninInProcess(tmp_path, environment={"DAGSTER_HOME": str(tmp_path / "file" / "home")})
     ended = munin("batch", places["card"], places["out"])
     assert ended.code == 2
     assert ended.errors == [
@@ -350,7 +357,7 @@ def test_results_of_another_camera_are_not_replaced_even_by_another_machine(
 ) -> None:
     write_picture(tmp_path / "south" / "IMG_0001.JPG")
     before = results(demo.output)
-    ended = Munin(tmp_path / "other machine")("batch", tmp_path / "south", demo.output)
+    ended = MuninInProcess(tmp_path / "other machine")("batch", tmp_path / "south", demo.output)
     assert ended.code == 1
     assert ended.errors == [
         f"error: camera south: {demo.output.as_uri()}: holds the results of camera card, not "
@@ -433,11 +440,11 @@ def test_a_model_without_its_file_is_an_error(
 
 
 def test_an_output_that_cannot_be_written_is_an_error(
-    munin: Munin, tmp_path: Path, places: dict[str, Path]
+    obedient: Munin, tmp_path: Path, places: dict[str, Path]
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
-    ended = munin("batch", places["card"], closed / "out")
+    ended = obedient("batch", places["card"], closed / "out")
     assert ended.code == 1
     assert ended.errors == [
         f"error: camera card: {closed}/out: cannot write .lock: Permission denied"

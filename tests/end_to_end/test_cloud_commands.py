@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import CompletedCommand, Munin
+from in_process import MuninInProcess
 from media_files import write_picture
 
 from resources.sandbox.model.config import CREDENTIALS
@@ -37,7 +38,7 @@ def address(state: Mapping[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("cloud")
-    munin = Munin(folder / "here", "sandbox", CREDENTIALS)
+    munin = MuninInProcess(folder / "here", "sandbox", CREDENTIALS)
     write_picture(folder / "hill" / "IMG_0001.JPG", (320, 240))
     up = munin("sandbox", "up", "--port", "0", "--scale", "120")
     assert up.code == 0, up.err
@@ -63,7 +64,7 @@ def first(place: Place, setup: CompletedCommand) -> CompletedCommand:
 
 def test_a_sandbox_that_is_not_running_is_an_error_before_any_work(tmp_path: Path) -> None:
     nowhere = {"endpoint_url": "http://127.0.0.1:9", "clock_url": "http://127.0.0.1:9/clock"}
-    munin = Munin(tmp_path, "sandbox", CREDENTIALS | address(nowhere))
+    munin = MuninInProcess(tmp_path, "sandbox", CREDENTIALS | address(nowhere))
     for words in (["cost", "status"], ["batch", tmp_path, OUTPUT], ["status"]):
         ended = munin(*words)
         assert ended.code == 2

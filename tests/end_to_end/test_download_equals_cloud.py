@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from cloud_rig import Cloud, RunResult
 from command_line import Munin, make_demo_footage, results
+from in_process import MuninInProcess
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.download import RUNNER, write_runner
@@ -51,7 +52,7 @@ def munin(
         "MUNIN_CLOUD__AWS__ENDPOINT_URL": account.sandbox.endpoint_url,
         "MUNIN_CLOUD__AWS__CLOCK_URL": account.sandbox.clock_url,
     }
-    munin = Munin(tmp_path_factory.mktemp("home"), "sandbox", where)
+    munin = MuninInProcess(tmp_path_factory.mktemp("home"), "sandbox", where)
     CameraCatalog(munin.home / "cameras").put(camera)
     return munin
 

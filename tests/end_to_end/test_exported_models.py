@@ -7,7 +7,8 @@ from threading import Event
 import exported_graphs as exported
 import polars as pl
 import pytest
-from command_line import Munin, make_demo_footage
+from command_line import make_demo_footage
+from in_process import MuninInProcess
 from validators import megadetector_errors
 
 from gpu_kernels.models.labels import load_labels
@@ -78,7 +79,7 @@ def test_a_described_model_runs_with_munin_batch(card: Path, tmp_path: Path) -> 
         for path in exported.FOLDER.glob(f"{each}.*"):
             if path.suffix != ".toml":
                 (tmp_path / path.name).write_bytes(path.read_bytes())
-    plain = Munin(tmp_path / "home")
+    plain = MuninInProcess(tmp_path / "home")
     manifests = {}
     for key, each in (("detector", name), ("classifier", exported.CLASSIFIER)):
         manifests[key] = tmp_path / f"{each}.toml"
@@ -89,7 +90,7 @@ def test_a_described_model_runs_with_munin_batch(card: Path, tmp_path: Path) -> 
     profile = tmp_path / "mine.yaml"
     lines = "".join(f"  {key}: {path}\n" for key, path in manifests.items())
     profile.write_text(f"models:\n{lines}pipeline: {{stage1: {{conf_threshold: 0.25}}}}\n")
-    munin = Munin(tmp_path / "home", str(profile))
+    munin = MuninInProcess(tmp_path / "home", str(profile))
     assert munin("models", "verify").out.count(": OK, ") == 2
     ended = munin("batch", card, tmp_path / "out")
     assert ended.code == 0, ended.err

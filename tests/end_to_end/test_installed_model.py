@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from command_line import Munin
+from in_process import MuninInProcess
 from media_files import write_picture
 from model_server import (
     classifier_network,
@@ -98,7 +98,9 @@ def species(output: Path) -> list[str | None]:
 def test_models_are_installed_named_in_the_profile_and_used(
     tmp_path: Path, entries: list[Path], footage: Path
 ) -> None:
-    munin = Munin(tmp_path / "here", "mine.yaml", {"XDG_DATA_HOME": str(tmp_path / "data")})
+    munin = MuninInProcess(
+        tmp_path / "here", "mine.yaml", {"XDG_DATA_HOME": str(tmp_path / "data")}
+    )
     for path in entries:
         added = replace(munin, profile="local")("models", "add", path)
         assert added.code == 0, added.err
@@ -134,7 +136,7 @@ def _key(asset: str):  # type: ignore[no-untyped-def]
 def test_the_first_run_with_the_defaults_names_the_catalogue_and_the_regions_classifier(
     tmp_path: Path, footage: Path
 ) -> None:
-    munin = Munin(tmp_path / "here")
+    munin = MuninInProcess(tmp_path / "here")
     line = (
         "These are demonstration models. For better ones: munin models catalogue; the classifier "
         "of the region of these cameras: munin models add deepfaune-europe --accept CC-BY-SA-4.0 "
@@ -149,7 +151,7 @@ def test_jobs_on_aws_copy_the_models_from_the_bucket(
     tmp_path: Path, entries: list[Path], footage: Path
 ) -> None:
     environment = CREDENTIALS | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    munin = Munin(tmp_path / "here", "sandbox", environment)
+    munin = MuninInProcess(tmp_path / "here", "sandbox", environment)
     up = munin("sandbox", "up", "--port", "0", "--scale", "240")
     assert up.code == 0, up.err
     try:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from command_line import Munin
+from in_process import MuninInProcess
 from model_files import plain_manifest
 from PIL import Image
 from rectangle_graphs import EXPORTS, Options
@@ -16,7 +17,7 @@ RED, BLUE = (250, 0, 0), (0, 0, 250)
 
 @pytest.fixture(scope="module")
 def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
-    return Munin(tmp_path_factory.mktemp("munin"))
+    return MuninInProcess(tmp_path_factory.mktemp("munin"))
 
 
 @pytest.fixture(scope="module")

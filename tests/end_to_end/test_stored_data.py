@@ -20,6 +20,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from command_line import TIMEOUT, Munin, processed
+from in_process import MuninInProcess
 from stored_data import VERSIONS, done, hashes, new_media, sha256, stored, unpack, usd
 
 __all__ = ["stored"]  # pytest finds fixtures by their names
@@ -78,7 +79,7 @@ def old(stored: Path, tmp_path_factory: pytest.TempPathFactory) -> Old:
     moved = [root / "profile.yaml", *(root / "dagster").glob("*/*.json")]
     for path in moved:
         path.write_text(path.read_text().replace(before, str(root)))
-    return Old(stored, root, Munin(root, str(root / "profile.yaml")))
+    return Old(stored, root, MuninInProcess(root, str(root / "profile.yaml")))
 
 
 def visits(results: Path) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from command_line import Munin, processed
+from in_process import MuninInProcess
 from stored_data import done, hashes, new_media, sha256, stored, unpack, usd
 
 __all__ = ["stored"]  # pytest finds fixtures by their names
@@ -56,7 +57,7 @@ def account(stored: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     shutil.copytree(bucket / "footage" / "hill", card, ignore=shutil.ignore_patterns(".*"))
     known = root / "dagster" / "cameras" / "hill.json"
     known.write_text(known.read_text().replace(f"/tmp/results_{stored.name}/cloud", str(root)))
-    munin = Munin(root, "sandbox", KEYS)
+    munin = MuninInProcess(root, "sandbox", KEYS)
     done(munin("sandbox", "up", "--port", "0", "--scale", "120"))
     try:
         told = json.loads((root / "dagster" / "sandbox.json").read_text())

@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from command_line import CompletedCommand, Munin
+from in_process import MuninInProcess
 from media_files import write_picture
 from model_files import copy_model
 from stored_data import hashes
@@ -52,7 +53,7 @@ class Camera:
         }.items():
             (root / f"{name}.yaml").write_text(text.replace("DETECTOR", str(self.model)))
         self.old, self.new, self.other = (
-            Munin(root, str(root / f"{name}.yaml")) for name in ("old", "new", "other")
+            MuninInProcess(root, str(root / f"{name}.yaml")) for name in ("old", "new", "other")
         )
 
     def journals(self) -> dict[str, int]:

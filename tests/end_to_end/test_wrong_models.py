@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from command_line import Munin, make_demo_footage
+from in_process import MuninInProcess
 from model_files import CATEGORY_DETECTOR, CLASSIFIER, DETECTOR, copy_model
 from onnx import helper, numpy_helper
 
@@ -43,7 +44,7 @@ def multiplied(name: str, factor: float) -> bytes:
 
 @pytest.fixture(scope="module")
 def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
-    return Munin(tmp_path_factory.mktemp("munin"))
+    return MuninInProcess(tmp_path_factory.mktemp("munin"))
 
 
 @pytest.fixture(scope="module")

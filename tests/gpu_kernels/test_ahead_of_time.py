@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Munin
+from in_process import MuninInProcess
 from model_files import CATEGORY_DETECTOR
 from paths import ROOT
 
@@ -18,7 +19,7 @@ from resources.storage.local_store import LocalStore
 
 @pytest.fixture(scope="module")
 def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
-    return Munin(tmp_path_factory.mktemp("munin"))
+    return MuninInProcess(tmp_path_factory.mktemp("munin"))
 
 
 def test_the_command_builds_missing_engines_and_a_worker_finds_them(

@@ -67,14 +67,18 @@ class Munin:
         """Run the command and wait for it; fail on a traceback."""
         return self.wait(self.start(*words), timeout)
 
-    def start(self, *words: str | Path) -> subprocess.Popen[str]:
-        """Start the command; `wait` waits for it."""
+    def variables(self) -> dict[str, str]:
+        """Return the environment of the command."""
         own = {name: text for name, text in os.environ.items() if not name.startswith("MUNIN_")}
         own |= {"DAGSTER_HOME": str(self.home), "TMPDIR": str(self.temporary), "COLUMNS": "200"}
+        return own | dict(self.environment)
+
+    def start(self, *words: str | Path) -> subprocess.Popen[str]:
+        """Start the command; `wait` waits for it."""
         munin = Path(sys.executable).parent / "munin"
         return subprocess.Popen(
             [str(munin), "--profile", self.profile, *map(str, words)],
-            env=own | dict(self.environment),
+            env=self.variables(),
             cwd=self.folder,
             preexec_fn=self.before_start,
             stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Munin
+from in_process import MuninInProcess
 from media_files import write_picture
 from s3_rig import S3Rig, s3, s3_server
 
@@ -264,7 +265,7 @@ def test_times_that_a_zone_repeats_or_skips_have_a_remark() -> None:
 
 
 def test_a_run_shows_the_place_corrects_the_clock_and_tells_a_mistake(tmp_path: Path) -> None:
-    munin = Munin(tmp_path / "munin")
+    munin = MuninInProcess(tmp_path / "munin")
     cards = tmp_path / "cards"
     write_picture(cards / "ridge" / "20260501120000.JPG", (64, 48))
     (cards / "deployments.csv").write_text(RIDGE)

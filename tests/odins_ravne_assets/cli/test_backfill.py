@@ -5,6 +5,7 @@ import shutil
 import dagster as dg
 import pytest
 from command_line import Munin
+from in_process import MuninInProcess
 from media_files import write_picture
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
@@ -13,7 +14,7 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 @pytest.fixture(scope="module")
 def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
     """Three known cameras; only the first has been run, so Stage 3 of the others fails."""
-    command = Munin(tmp_path_factory.mktemp("munin"))
+    command = MuninInProcess(tmp_path_factory.mktemp("munin"))
     cards, results = command.folder / "cards", command.folder / "results"
     write_picture(cards / "north-1" / "IMG_1.JPG", (64, 48))
     ended = command("batch", cards / "north-1", results / "north-1")

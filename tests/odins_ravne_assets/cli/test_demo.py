@@ -3,7 +3,7 @@
 import filecmp
 from pathlib import Path
 
-from command_line import Munin
+from in_process import MuninInProcess
 
 from odins_ravne_assets.demo.footage import SAMPLES, write_footage
 
@@ -30,6 +30,6 @@ def test_the_pictures_are_small() -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    ended = Munin(tmp_path / "munin")("demo", tmp_path / "file")
+    ended = MuninInProcess(tmp_path / "munin")("demo", tmp_path / "file")
     assert ended.code == 2 and len(ended.errors) == 1
     assert "cannot be written" in ended.errors[0]

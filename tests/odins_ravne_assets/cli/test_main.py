@@ -11,6 +11,7 @@ import pytest
 import typer
 from command_line import CompletedCommand, Munin, make_demo_footage, processed, results
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
+from in_process import MuninInProcess
 from media_files import write_picture
 from typer.core import TyperGroup
 from typer.testing import CliRunner
@@ -67,10 +68,11 @@ def cameras(tmp_path_factory: pytest.TempPathFactory) -> Cameras:
         (footage / "south").mkdir(exist_ok=True)
         (footage / "south" / name).write_bytes(content)
     parallel = {"MUNIN_PIPELINE__COST_OPTIMIZATION__MAX_PARALLEL_JOBS": "3"}
-    munin = Munin(root / "munin", environment=parallel)
+    process = Munin(root / "munin", environment=parallel)
     options = ("--local-output", root / "copies", "--download-stage3", "--cost-report")
     urls = (footage.as_uri(), (root / "all results").as_uri())
-    return Cameras(munin, root, munin("batch", *urls, "--cameras", *options))
+    ended = process("batch", *urls, "--cameras", *options)
+    return Cameras(MuninInProcess(root / "munin", environment=parallel), root, ended)
 
 
 def test_parallel_cameras_have_their_own_output(cameras: Cameras) -> None:
@@ -190,7 +192,7 @@ def test_stages_that_run_one_by_one_have_the_same_results(cameras: Cameras) -> N
         assert munin(*words).code == 0
     assert results(output) == results(cameras.output / "north")
     assert [run.job_name for run in runs_of(munin, "north")] == ["stage3", "stage2", "stage1"]
-    again = dataclasses.replace(munin, environment={"PYTHONIOENCODING": "ascii"})
+    again = Munin(munin.folder, environment={"PYTHONIOENCODING": "ascii"})
     ended = again("stage3", output, "--compression-window", "0.1", "--min-duration", "1")
     report = json.loads((output / "stage3" / "report.json").read_text())
     assert ended.code == 0

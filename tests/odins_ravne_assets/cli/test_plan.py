@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import Munin, make_demo_footage
+from command_line import make_demo_footage
 from finished_camera import Results, profile
+from in_process import MuninInProcess
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.plan_tables import print_plan
@@ -37,7 +38,7 @@ def test_a_local_plan_has_the_local_duration_and_the_cost_on_aws(
     card: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "results"
-    ended = Munin(tmp_path / "munin")("plan", card, output, "--camera", "cam", "--json")
+    ended = MuninInProcess(tmp_path / "munin")("plan", card, output, "--camera", "cam", "--json")
     assert ended.code == 0, ended.err
     plan = json.loads(ended.out)
     assert plan["likely"]["market"] == "local"
@@ -53,7 +54,7 @@ def test_a_local_plan_has_the_local_duration_and_the_cost_on_aws(
 def test_a_cloud_profile_without_an_account_plans_with_the_shipped_prices(
     card: Path, tmp_path: Path
 ) -> None:
-    ended = Munin(tmp_path / "munin", "cloud", ALONE)("plan", card)
+    ended = MuninInProcess(tmp_path / "munin", "cloud", ALONE)("plan", card)
     assert ended.code == 0, ended.err
     assert "5 pictures and 1 video" in ended.out
     assert "g4dn.xlarge  spot " in ended.out

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 from command_line import Munin
+from in_process import MuninInProcess
 from report_rig import MODELS, CameraOutput, stage3
 from s3_rig import CREDENTIALS, S3Rig, corrupt_response, refuse, s3, s3_server, truncate
 
@@ -270,7 +271,7 @@ def two_cameras(output: LocalStore, tmp_path_factory: pytest.TempPathFactory) ->
 def test_the_command_downloads_all_cameras_and_prints_a_summary(
     two_cameras: Path, tmp_path: Path
 ) -> None:
-    munin = Munin(tmp_path / "munin")
+    munin = MuninInProcess(tmp_path / "munin")
     arguments = ("--cloud-path", two_cameras.as_uri(), "--local-path", tmp_path / "here")
     ended = munin("cost", "download-stage3", *arguments, "--summary", "--create-runner")
     assert ended.code == 0, ended.err
@@ -288,7 +289,7 @@ def test_the_command_reads_s3_without_a_cloud_profile(
     cloud: S3Store, s3: S3Rig, tmp_path: Path
 ) -> None:
     environment = {**CREDENTIALS, "AWS_ENDPOINT_URL_S3": s3.url}
-    munin = Munin(tmp_path / "munin", environment=environment)
+    munin = MuninInProcess(tmp_path / "munin", environment=environment)
     arguments = ("--cloud-path", cloud.url, "--local-path", tmp_path / "here")
     ended = munin("cost", "download-stage3", *arguments)
     assert ended.code == 0, ended.err
@@ -305,7 +306,9 @@ def test_archived_results_are_an_error_with_the_restore_command(
     s3.clients().of("s3").copy_object(
         Bucket=bucket, Key=key, CopySource=f"{bucket}/{key}", StorageClass="GLACIER"
     )
-    munin = Munin(tmp_path / "munin", environment={**CREDENTIALS, "AWS_ENDPOINT_URL_S3": s3.url})
+    munin = MuninInProcess(
+        tmp_path / "munin", environment={**CREDENTIALS, "AWS_ENDPOINT_URL_S3": s3.url}
+    )
     arguments = ("--cloud-path", cloud.url, "--local-path", tmp_path / "here")
     ended = munin("cost", "download-stage3", *arguments)
     assert ended.code == 1

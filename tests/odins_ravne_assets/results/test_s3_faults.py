@@ -47,6 +47,7 @@ from odins_ravne_assets.results.download import download_results, find_results
 from odins_ravne_assets.worker.context import StepContext
 from odins_ravne_assets.worker.step import run_step
 from resources.aws import clients as aws_clients
+from resources.aws.clients import AwsClients
 from resources.clock import ScaledClock
 from resources.errors import RavneError
 from resources.settings.profile import Profile, Uploads
@@ -89,13 +90,15 @@ class Place:
     """A camera's results and uploads in a bucket."""
 
     rig: S3Rig
+    clients: AwsClients
     bucket: str
     folder: Path
 
     def store(self, prefix: str) -> S3Store:
-        """Open a store with clients of its own: adaptive retries stay slow after throttling."""
-        url = f"s3://{self.bucket}/{prefix}"
-        return S3Store(url, self.rig.clients(), self.folder / "staging", ScaledClock(SCALE))
+        return self.open(f"s3://{self.bucket}/{prefix}")
+
+    def open(self, url: str) -> S3Store:
+        return S3Store(url, self.clients, self.folder / "staging", ScaledClock(SCALE))
 
     def product(self, *folders: str) -> dict[str, Any]:
         """Return the objects of the results, without the time of the run."""
@@ -117,7 +120,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(s3: S3Rig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     retries = {"mode": "standard", "total_max_attempts": 3}
     monkeypatch.setitem(aws_clients.CLIENT_OPTIONS, "retries", retries)
-    made = Place(s3, s3.bucket(s3.clients()), tmp_path)
+    clients = s3.clients()
+    made = Place(s3, clients, s3.bucket(clients), tmp_path)
     for name in ("results", "footage"):
         prefix = "uploads/camera7" if name == "footage" else name
         store = made.store(prefix)
@@ -129,9 +133,7 @@ def place(s3: S3Rig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def batch(place: Place, stages: list[str], output: str) -> None:
     root = f"s3://{place.bucket}"
     camera = Camera("camera7", f"{root}/uploads/camera7", f"{root}/{output}")
-    stores = {url: place.store(url.removeprefix(f"{root}/")) for url in camera.places}
-    profile = Profile()
-    context = StepContext(camera, profile, _Silent(), Event(), open_store=stores.__getitem__)
+    context = StepContext(camera, Profile(), _Silent(), Event(), open_store=place.open)
     assert list(run_step(context, stages))
 
 
@@ -173,7 +175,7 @@ def correct(place: Place) -> object:
 
 def sensor(place: Place) -> object:
     uploads = Uploads(url=f"s3://{place.bucket}/uploads")
-    source = S3UploadSource(uploads, place.rig.clients(), lambda _: iter(()), lambda _: False)
+    source = S3UploadSource(uploads, place.clients, lambda _: iter(()), lambda _: False)
     state = SensorState()
     result = source.scan(state, 1e9)
     return result.new_files, result.waiting, sorted(state.cameras.pending)
