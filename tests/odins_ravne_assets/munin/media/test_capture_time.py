@@ -10,11 +10,11 @@ from odins_ravne_assets.munin.media.capture_time import (
     CLOCK_UNSET,
     FILE_NAME_PATTERNS,
     future_time_remark,
-    parse_offset,
     time_from_container,
     time_from_exif,
     time_from_file_date,
     time_from_file_name,
+    time_from_gps,
 )
 
 ORIGINAL, DIGITIZED, CHANGED = 0x9003, 0x9004, 0x0132
@@ -79,6 +79,34 @@ def test_an_offset_is_stored_next_to_the_time_and_does_not_change_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tags", "offset"),
+    [
+        ({OFFSET: "+2:00"}, 120),
+        ({OFFSET: "+02:00\0\0"}, 120),
+        ({OFFSET: "   :  "}, None),
+        # An offset in the text, and one of the time of changes where the two times are equal.
+        ({ORIGINAL: "2021:05:28 09:30:11+01:00", OFFSET: "+02:00"}, 60),
+        ({0x9010: "+02:00", CHANGED: "2021:05:28 09:30:11"}, 120),
+        ({0x9010: "+02:00", CHANGED: "2023:01:01 10:00:00"}, None),
+        # TimeZoneOffset of TIFF/EP, in hours, signed.
+        ({0x882A: 2}, 120),
+        ({0x882A: (2**16 - 3, 2)}, -180),
+        ({0x882A: 99}, None),
+    ],
+)
+def test_forms_of_an_offset(tags: dict[int, object], offset: int | None) -> None:
+    found = time_from_exif({ORIGINAL: "2021:05:28 09:30:11", **tags})
+    assert (found.at, found.utc_offset_minutes) == (TAKEN, offset)
+
+
+def test_the_time_of_the_gps_is_utc() -> None:
+    gps = {7: (7.0, 30.0, 11.5), 0x1D: b"2021:05:28\0"}
+    assert time_from_gps(gps)[:2] == (TAKEN.replace(hour=7), 0)
+    assert time_from_gps({7: (7.0, 30.0, 11.0)}).at is None
+    assert time_from_gps({7: (float("nan"), 30.0, 11.0), 0x1D: "2021:05:28"}).at is None
+
+
+@pytest.mark.parametrize(
     ("text", "remark"),
     [
         ("0000:00:00 00:00:00", "EXIF time is blank or zeros"),
@@ -137,23 +165,6 @@ def test_the_epoch_of_quicktime_is_not_a_time() -> None:
     assert "container time is not plausible" in found.remarks[0]
 
 
-@pytest.mark.parametrize(
-    ("text", "minutes"),
-    [
-        ("+02:00", 120),
-        ("-0330", -210),
-        ("Z", 0),
-        ("+14:00", 840),
-        ("+14:01", None),
-        ("+02:60", None),
-        ("   :  ", None),
-        ("2", None),
-    ],
-)
-def test_offsets_are_minutes(text: str, minutes: int | None) -> None:
-    assert parse_offset(text) == minutes
-
-
 # File names
 
 
@@ -179,10 +190,38 @@ def test_offsets_are_minutes(text: str, minutes: int | None) -> None:
         "2021-05-28_093011.jpg",
         "20210528093011-20210528093111.mp4",
         "2019-01-01_deer/2021-05-28_09-30-11.jpg",
+        "2021_0528_093011_003.JPG",
+        "2021_0528_093011A.MP4",
+        "VD_2021-05-28_09-30-11-AM.jpg",
+        "20210528_093011_am.jpg",
+        "WhatsApp Image 2021-05-28 at 09.30.11.jpeg",
+        "Screenshot 2021-05-28 at 9.30.11 AM.png",
+        "Screenshot 2021-05-28 at 9.30.11\u202fAM.png",
+        "20210528_093011_ambient.jpg",
     ],
 )
 def test_a_date_and_a_time_in_a_name_is_a_capture_time(name: str) -> None:
     assert time_from_file_name(name) == (TAKEN, None, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "hour"),
+    [
+        ("Screenshot 2021-05-28 at 9.30.11 PM.png", 21),
+        ("VD_2021-05-28_09-30-11-PM.jpg", 21),
+        ("20210528_093011PM.jpg", 21),
+        ("2021-05-28_12-30-11_AM.jpg", 0),
+        ("2021-05-28_12-30-11 p.m..jpg", 12),
+        ("2021-05-28_21-30-11_PM.jpg", 21),
+    ],
+)
+def test_am_and_pm_in_a_name_are_read(name: str, hour: int) -> None:
+    assert time_from_file_name(name).at == TAKEN.replace(hour=hour)
+
+
+def test_an_offset_in_a_name_is_read() -> None:
+    assert time_from_file_name("2021-05-28T09_30_11+0200.jpg") == (TAKEN, 120, ())
+    assert time_from_file_name("20210528_093011-0200.jpg") == (TAKEN, None, ())  # a counter
 
 
 def test_a_time_to_the_minute_is_enough() -> None:
@@ -204,6 +243,9 @@ def test_a_time_to_the_minute_is_enough() -> None:
         "04250002.MP4",
         "EK000059.AVI",
         "IMAG0004_cougar.JPG",
+        "RCNX0001.JPG",
+        "IMG-20210528-WA0003.jpg",
+        "2021_0528_0930_003.JPG",
         "28-05-2021 09-30-11.jpg",  # or is it the 5th of the 28th month
         "20211328093011.jpg",
         "20210528253011.jpg",

@@ -93,8 +93,19 @@ def test_any_text_is_handled(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "minutes"),
-    [("+02:00", 120), ("+2:00", 120), ("-0330", -210), ("+2", 120), ("UTC", 0), ("z", 0)]
-    + [("UTC+2", 120), ("+14:00", 840), ("+14:01", None), ("+02:60", None), ("   :  ", None)],
+    [
+        ("+02:00", 120),
+        ("+2:00", 120),
+        ("-0330", -210),
+        ("+2", 120),
+        ("UTC+2", 120),
+        ("UTC", 0),
+        ("z", 0),
+        ("+14:00", 840),
+        ("+14:01", None),
+        ("+02:60", None),
+        ("   :  ", None),
+    ],
 )
 def test_offsets_are_minutes(text: str, minutes: int | None) -> None:
     assert parse_offset(text) == minutes
