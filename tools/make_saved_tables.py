@@ -4,8 +4,8 @@
     python tools/make_saved_tables.py
 
 The tables are invented (tests/support/filled_tables.py). Each is opened by LibreOffice without a
-window, with Swedish as its locale, and saved as XLSX and as CSV: with semicolons and decimal commas,
-as UTF-8 and as Windows-1252. The tests read the saved files, so that they need no office suite.
+window, with Swedish as its locale, and saved as XLSX and as CSV with semicolons and decimal commas,
+in UTF-8 and in Windows-1252. The tests read the saved files, so that they need no office suite.
 """
 
 import subprocess

@@ -23,6 +23,10 @@ from odins_ravne_assets.worker.context import StageResult, StepContext
 from resources.printable import printable
 from resources.storage import layout
 
+OLDER_TAGS = (
+    "an earlier version read the headers of some media; --update reads them again, for more "
+    "capture times and the camera's notes"
+)
 # Folders named in a warning.
 MAX_NAMED = 5
 
@@ -52,12 +56,15 @@ def run_footage(context: StepContext) -> StageResult:
             probe,
             camera_clocks(stage0.clock_corrections, project.deployments, project.time_zone),
             on_progress,
+            context.update,
         )
     # Progress without a total is reported at intervals: with one, the last report is sent.
     context.progress("footage", counts.media, "media")(counts.media)
     _warn_of_case_conflicts(context)
     _warn_of_hidden_media(context, counts)
     _name_other_files(context, counts)
+    if counts.older_tags:
+        context.reporter.info(OLDER_TAGS)
     deployment = deployment_metadata(project.deployments, datetime.now(), context.profile.privacy)
     return StageResult(
         footage_metadata(context.output, counts, context.footage.url, deployment),

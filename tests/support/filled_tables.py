@@ -15,6 +15,7 @@ from odins_ravne_assets.hugin.exports.observation_rows import (
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import Project
+from resources.spreadsheets.formula_marks import mark
 from resources.storage.local_store import LocalStore
 
 SAVED_TABLES = Path(__file__).parent / "saved_tables"
@@ -47,12 +48,12 @@ def make_store(folder: Path) -> LocalStore:
 
 
 def write_filled(store: LocalStore, folder: Path) -> None:
-    """Write observations.csv and observations.xlsx as a reviewer fills them in."""
+    """Write observations.csv and observations.xlsx as a reviewer fills them in; texts are marked."""
     with open_export_tables(store, store, CAMERA_ID) as tables:
         rows = observation_rows(tables.observations)
         paths = tables.observations["source_video"].to_list()
         filled = rows.with_columns(
-            pl.Series(name, [LABELS[path][place] for path in paths], pl.String)
+            pl.Series(name, [mark(LABELS[path][place]) for path in paths], pl.String)
             for place, name in enumerate(("confirmed_species", "comment"))
         )
         filled.write_csv(folder / "observations.csv")

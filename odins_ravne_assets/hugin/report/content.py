@@ -21,6 +21,7 @@ from odins_ravne_assets.hugin.report.camera_effort import (
 )
 from odins_ravne_assets.hugin.report.camera_results import CameraResults
 from odins_ravne_assets.hugin.report.sampling_effort import first_and_last_day
+from odins_ravne_assets.hugin.review.staff import STAFF_LABELS
 from odins_ravne_assets.hugin.review.without_effect import describe_label
 from odins_ravne_assets.hugin.visits.report_json import LEFT_OUT_DESCRIPTIONS
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES
@@ -168,12 +169,13 @@ def left_out_rows(cameras: Sequence[CameraResults]) -> list[Row]:
         ]
         boxes = sum(row["boxes"] for _, row in media)
         rows.append({"why": why, "boxes": boxes, "media": shown, "more": len(media) - len(shown)})
-    return [row for row in rows if row["boxes"]]
+    return [row for row in rows if row["media"]]
 
 
 def _medium_with_boxes(row: Row) -> str:
     time = f"{row['captured_at']:%Y-%m-%d %H:%M:%S}" if row["captured_at"] else "unknown time"
-    return f"{time} {row['path']} ({row['boxes']:,} box{'es' * (row['boxes'] > 1)})"
+    boxes = f" ({row['boxes']:,} box{'es' * (row['boxes'] > 1)})" if row["boxes"] else ""
+    return f"{time} {row['path']}{boxes}"
 
 
 def failure_rows(cameras: Sequence[CameraResults]) -> list[Row]:
@@ -250,7 +252,7 @@ def review_summary(cameras: Sequence[CameraResults], privacy: Privacy) -> Row:
 def _labels_without_effect(cameras: Sequence[CameraResults], privacy: Privacy) -> Row:
     """The number of labels without effect, and the first of them, one text each."""
     several = len(cameras) > 1
-    person = CATEGORY_NAMES["person"].species
+    people = {CATEGORY_NAMES["person"].species, *STAFF_LABELS}
     total, listed = 0, []
     for camera in cameras:
         review = camera.report["review"]
@@ -259,7 +261,7 @@ def _labels_without_effect(cameras: Sequence[CameraResults], privacy: Privacy) -
         listed += [
             (row["words"], prefix + describe_label(row))
             for row in review.get("without_effect", [])
-            if not (privacy.leave_out_people and row["species"] == person)
+            if not (privacy.leave_out_people and row["species"] in people)
         ]
     shown = listed[:MAX_PATHS]
     return {

@@ -36,6 +36,9 @@ MAX_FUTURE = timedelta(days=2)
 # and zones differ by quarters of an hour, up to 26 hours.
 MIN_DISAGREEMENT, MAX_ZONE_DIFFERENCE = timedelta(minutes=15), timedelta(hours=26)
 
+# What to do where the time of a container is UTC, which a local one shows.
+SET_UTC = "; if the container's is UTC, set pipeline.stage0.container_time: utc"
+
 EPOCH = datetime(1970, 1, 1)
 
 # Names of older files have no reliable times.
@@ -186,6 +189,24 @@ def future_time_remark(recorded_at: datetime, modified_ns: int) -> str | None:
     if recorded_at <= modified + MAX_FUTURE:
         return None
     return f"recorded after the file's own date, {modified:%Y-%m-%d}: the clock looks wrong"
+
+
+def remarks_on_time(
+    recorded: RecordedTime, key: str, modified_ns: int, zone: Literal["camera", "utc"] | None
+) -> list[str]:
+    """Return remarks on a recorded time that the file's date or name contradicts.
+
+    Args:
+        key, modified_ns: of the file.
+        zone: the meaning of a container's time that may be UTC; None: it is another time.
+    """
+    if recorded.at is None:
+        return []
+    remarks = [future_time_remark(recorded.at, modified_ns)]
+    if zone:
+        advice = SET_UTC if zone == "camera" else ""
+        remarks.append(local_time_remark(recorded, time_from_file_name(key), "name", advice))
+    return [remark for remark in remarks if remark]
 
 
 def local_time_remark(

@@ -7,7 +7,7 @@ listed: nothing is skipped silently. Unchanged files are not read again.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from odins_ravne_assets.munin.media.camera_clock import CameraClock, CameraClocks
 from odins_ravne_assets.munin.media.capture_time import (
-    future_time_remark,
+    RecordedTime,
+    remarks_on_time,
     time_from_file_date,
     time_from_file_name,
 )
@@ -29,6 +30,8 @@ from odins_ravne_assets.munin.media.media_files import (
 )
 from odins_ravne_assets.munin.media.media_table import (
     OTHER_READER,
+    TAG_READER,
+    PreviousRows,
     Row,
     StoredMedia,
     open_media_table,
@@ -72,11 +75,13 @@ class FootageCounts:
         other_files: files that are not media.
         hidden: files with the extension of a medium that are hidden or below a hidden folder or a
             recycle bin, by the name of that folder; "": hidden files.
+        older_tags: the table has rows whose tags an earlier version read.
     """
 
     media: int = 0
     other_files: OtherFiles = field(default_factory=OtherFiles)
     hidden: Counter[str] = field(default_factory=Counter)
+    older_tags: bool = False
 
 
 class ReadResult(NamedTuple):
@@ -115,10 +120,12 @@ def refresh_media_table(
     probe: ProbeFile,
     clocks: CameraClocks,
     on_progress: Callable[[FootageCounts], None] = lambda counts: None,
+    update: bool = False,
 ) -> FootageCounts:
     """Update the media table under `key` from a camera's footage.
 
     Args: see `read_footage`.
+        update: read the headers again that an earlier version read.
 
     Raises:
         StoreError: the table belongs to another camera; or see `read_footage`.
@@ -127,8 +134,13 @@ def refresh_media_table(
     rules = offset_rules(settings, clocks.of(camera_id))
     with open_media_table(results, key) as known:
         require_camera(known, camera_id, results)
+        tag_reader = known.tag_reader
+        if update and tag_reader < TAG_READER:
+            known, tag_reader = known.read_again(), TAG_READER
+        counts.older_tags = tag_reader < TAG_READER
         rows = read_footage(camera_id, footage, settings, probe, known, clocks, counts, on_progress)
-        write_media_table(rows, results, key, rules, kept_rules(footage, known, rules))
+        kept = kept_rules(footage, known, rules)
+        write_media_table(rows, results, key, rules, kept, tag_reader)
     write_other_files(counts.other_files, results)
     return counts
 
@@ -296,7 +308,7 @@ class _RowBuilder:
         self._probe = probe
         self._clock = clocks.of(camera_id)
         self._counts = counts
-        self._previous = _PreviousRows(known.rows)
+        self._previous = PreviousRows(known.rows)
         self._same_offsets = known.offset_rules == offset_rules(settings, self._clock)
         self._contents = contents
         self.prefix = prefix
@@ -361,9 +373,11 @@ class _RowBuilder:
             return ReadResult(content_hash, None, str(error))
         except OSError as error:
             return ReadResult(content_hash, None, f"cannot be read: {error.strerror or error}")
-        if probe.recorded_at:
-            remark = future_time_remark(probe.recorded_at, found.modified_ns)
-            probe = probe.model_copy(update={"remark": join_remarks([probe.remark, remark])})
+        recorded = RecordedTime(probe.recorded_at, probe.utc_offset_minutes)
+        may_be_utc = probe.time_source == "container" and probe.format != "avi"
+        zone = self._settings.container_time if may_be_utc else None
+        remarks = [probe.remark, *remarks_on_time(recorded, found.key, found.modified_ns, zone)]
+        probe = probe.model_copy(update={"remark": join_remarks(remarks)})
         return ReadResult(content_hash, probe, None)
 
     def _check_size(self, found: StoredObject) -> None:
@@ -410,21 +424,6 @@ class _RowBuilder:
             "time_source": source,
         }
         return times, remark
-
-
-class _PreviousRows:
-    """The usable rows of the previous pass, read in step with the listing: both are in order."""
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._rows = (row for row in rows if row["status"] != "failed")
-        self._next = next(self._rows, None)
-
-    def find(self, key: str) -> Row | None:
-        """Return the row of a path, or None. Call it in `key_order`."""
-        order = key_order(key)
-        while self._next is not None and key_order(self._next["path"]) < order:
-            self._next = next(self._rows, None)
-        return self._next if self._next is not None and self._next["path"] == key else None
 
 
 def _result_from_row(row: Row) -> ReadResult:

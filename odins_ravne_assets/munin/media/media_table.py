@@ -6,7 +6,7 @@ One table per camera; its rows are in `key_order`.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from resources.batch.work_units import ExpectedMedium, expected_frames
 from resources.errors import DamagedFileError
 from resources.settings.profile import Profile
 from resources.storage.layout import MEDIA_TABLE
-from resources.storage.object_store import ObjectStore
+from resources.storage.object_store import ObjectStore, key_order
 from resources.storage.parquet_files import read_parquet, scan_parquet
 from resources.storage.temporary_folder import temporary_folder
 
@@ -32,7 +32,11 @@ CHUNK_ROWS = 10_000
 # Stored in the table's metadata. Rows of another reader version are not reused: raise it when a
 # change of the code changes what is read from files.
 READER_VERSION = "1"
+# Rows of another version of the readers of tags (times, cameras' notes) stay until an update: to
+# read them again costs a download of the footage. Raise it when these readers find more.
+TAG_READER = 2
 _READER_KEY, _OFFSETS_KEY = "munin.reader", "munin.offset_rules"
+_TAG_READER_KEY = "munin.tag_reader"
 # The sources that were not available when the table was written, and whose rows were made by other
 # rules than the table's, by name: with other offsets, or by another reader version.
 _KEPT_RULES_KEY = "munin.kept_rules"
@@ -49,6 +53,7 @@ class StoredMedia:
         camera_id: None if there are no rows.
         kept_rules: by name of a source, OTHER_OFFSETS or OTHER_READER where its rows differ.
         path: the table; None: there is none.
+        tag_reader: the oldest TAG_READER of its rows.
     """
 
     rows: Iterable[Row] = ()
@@ -56,6 +61,11 @@ class StoredMedia:
     camera_id: str | None = None
     kept_rules: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
+    tag_reader: int = TAG_READER
+
+    def read_again(self) -> "StoredMedia":
+        """Return the table without rows to reuse: those of sources that are available are read."""
+        return replace(self, rows=(), offset_rules=OTHER_READER, kept_rules={})
 
     def rules_of(self, source: str) -> str | None:
         """Return the rules that a source's rows were made with; OTHER_READER: read them again."""
@@ -74,6 +84,21 @@ class StoredMedia:
             yield {**row, "path": path_in_source(row["path"], row["source"])}
 
 
+class PreviousRows:
+    """The usable rows of the previous pass, read in step with the listing: both are in order."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = (row for row in rows if row["status"] != "failed")
+        self._next = next(self._rows, None)
+
+    def find(self, key: str) -> Row | None:
+        """Return the row of a path, or None. Call it in `key_order`."""
+        order = key_order(key)
+        while self._next is not None and key_order(self._next["path"]) < order:
+            self._next = next(self._rows, None)
+        return self._next if self._next is not None and self._next["path"] == key else None
+
+
 def path_in_source(path: str, source: str | None) -> str:
     """Return the path of a medium relative to its source, by the columns of its row."""
     return path if source is None else path.removeprefix(f"{source}/")
@@ -85,17 +110,19 @@ def write_media_table(
     key: str,
     offset_rules: str,
     kept_rules: Mapping[str, str] | None = None,
+    tag_reader: int = TAG_READER,
 ) -> None:
     """Write rows, in their order, as the table under `key` (atomic write).
 
     Args:
         offset_rules: see footage.offset_rules; stored with the table.
-        kept_rules: see StoredMedia.
+        kept_rules, tag_reader: see StoredMedia.
 
     Raises:
         StoreError: the store cannot be written.
     """
     metadata = {_READER_KEY: READER_VERSION, _OFFSETS_KEY: offset_rules}
+    metadata[_TAG_READER_KEY] = str(tag_reader)
     if kept_rules:
         metadata[_KEPT_RULES_KEY] = json.dumps(dict(kept_rules), sort_keys=True)
     with temporary_folder("media") as folder, writing_table(store, key) as target:
@@ -140,11 +167,11 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
         cameras = table.select("camera_id").head(1).collect()["camera_id"]
         camera_id = cameras[0] if len(cameras) else None
         kept = json.loads(metadata.get(_KEPT_RULES_KEY, "{}"))
-        if metadata.get(_READER_KEY) == READER_VERSION:
-            rules = metadata.get(_OFFSETS_KEY)
-            yield StoredMedia(_stream(path), rules, camera_id, kept, path)
-        else:
-            yield StoredMedia((), OTHER_READER, camera_id, {}, path)
+        tag_reader = int(metadata.get(_TAG_READER_KEY, "1"))
+        rules = metadata.get(_OFFSETS_KEY)
+        known = StoredMedia(_stream(path), rules, camera_id, kept, path, tag_reader)
+        is_readable = metadata.get(_READER_KEY) == READER_VERSION
+        yield known if is_readable else known.read_again()
 
 
 def _stream(path: Path, mine: pl.Expr | None = None) -> Iterator[Row]:

@@ -103,7 +103,8 @@ def _remove(results: ObjectStore, listed: CameraSources, name: str) -> RemovedSo
         rows = _rows_left(stored, listed.sources, left, hashes)
         is_older = stored.offset_rules == OTHER_READER
         kept = {each.name: OTHER_READER for each in left} if is_older else stored.kept_rules
-        write_media_table(rows, results, MEDIA_TABLE, stored.offset_rules or "", kept)
+        rules = stored.offset_rules or ""
+        write_media_table(rows, results, MEDIA_TABLE, rules, kept, stored.tag_reader)
     return RemovedSource(len(gone), visits, frozenset(hashes))
 
 

@@ -14,6 +14,7 @@ import av
 
 from odins_ravne_assets.munin.media.capture_time import (
     NO_TIME,
+    SET_UTC,
     RecordedTime,
     first_time,
     local_time_remark,
@@ -36,7 +37,6 @@ _ASF_HEADER_BYTES = 2**16
 _APPLE_DATE = "com.apple.quicktime.creationdate"
 # Local times, by FFmpeg's names of the tags of Matroska and QuickTime.
 _LOCAL_TAGS = ("date_recorded", "date_digitized", "date")
-_SET_UTC = "; if the container's is UTC, set pipeline.stage0.container_time: utc"
 
 Zone = Literal["camera", "utc"]
 
@@ -72,7 +72,7 @@ def video_time(video: VideoMetadata, zone: Zone) -> RecordedTime:
     local = [(source, _stated(text)) for source, text in _local_texts(video)]
     if container.at is None:
         return first_time([apple, container, *(time for _, time in local)])
-    advice = "" if zone == "utc" else _SET_UTC
+    advice = "" if zone == "utc" else SET_UTC
     beside = next(
         (
             remark

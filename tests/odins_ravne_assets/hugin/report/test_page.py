@@ -416,6 +416,7 @@ def test_boxes_that_a_rule_left_out_are_listed_with_their_medium_and_time(tmp_pa
                 "box_number": 1,
                 "captured_at": NIGHT,
                 "reason": "near_person",
+                **dict.fromkeys(("staff_label", "staff_labelled_by", "staff_labelled_on")),
             }
         ]
     assert listed not in visible_text(stage3(store, Privacy(leave_out_people=True)))

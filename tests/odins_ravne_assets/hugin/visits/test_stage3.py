@@ -63,7 +63,12 @@ def test_stage_3_writes_three_files_and_returns_their_counts(store: LocalStore) 
         "needs_review": 2,
         "rows_in": 9,
         "rows_rejected": 0,
-        "rows_left_out": {"in_camera_strip": 0, "near_person": 0},
+        "rows_left_out": {
+            "in_camera_strip": 0,
+            "near_person": 0,
+            "camera_setup": 0,
+            "camera_calibration": 0,
+        },
         "rows_below_confidence": 1,
         "rows_lowered": 0,
         "rows_without_time": 1,
@@ -298,6 +303,8 @@ def test_the_report_counts_exclusions_by_stage_and_reason(store: LocalStore) -> 
         (3, 0, "labelled as empty by a reviewer"),
         (3, 0, "in the camera's strip with its logo, time or temperature"),
         (3, 0, "unknown animals that are probably part of a person, or furniture next to one"),
+        (3, 0, "people who set up, check or pick up the camera, by a reviewer"),
+        (3, 0, "people who calibrate the camera, by a reviewer"),
         (
             3,
             1,

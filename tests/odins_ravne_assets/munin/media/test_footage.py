@@ -71,7 +71,10 @@ class Card:
         self.counts = FootageCounts()
 
     def refresh(
-        self, settings: Stage0 | None = None, corrections: CameraClocks | None = None
+        self,
+        settings: Stage0 | None = None,
+        corrections: CameraClocks | None = None,
+        update: bool = False,
     ) -> dict[str, dict[str, Any]]:
         """One pass; the rows by path."""
         self.footage.opened.clear()
@@ -84,6 +87,7 @@ class Card:
             settings,
             lambda path: probe_media(path, settings),
             corrections or CameraClocks.none(),
+            update=update,
         )
         table = pl.read_parquet(self.results.root / KEY)
         assert table.schema == MEDIA
@@ -657,6 +661,37 @@ def test_rows_of_another_reader_version_are_not_reused(card: Card, put: Any) -> 
     pl.read_parquet(path).write_parquet(path)  # without the reader version
     card.refresh()
     assert card.footage.opened == ["a.jpg"]
+
+
+def test_tags_of_an_earlier_version_are_read_again_by_an_update_alone(card: Card, put: Any) -> None:
+    put("a.jpg", shift=1, DateTimeOriginal=EXIF_TIME)
+    card.refresh()
+    table = pl.read_parquet(card.results.root / KEY)
+    kept = {"munin.reader": "1", "munin.offset_rules": offset_rules(Stage0(), CameraClock())}
+    # As version 0.1.0 wrote it, and without the time that it did not find.
+    table.drop("trigger", "temperature").with_columns(
+        recorded_at=pl.lit(None, pl.Datetime("ms")), time_source=pl.lit(None, pl.String)
+    ).write_parquet(card.results.root / KEY, metadata=kept)
+    put("b.jpg", shift=2, DateTimeOriginal=EXIF_TIME)
+    for _ in range(2):
+        rows = card.refresh()
+        assert rows["a.jpg"]["recorded_at"] is None and rows["b.jpg"]["recorded_at"] == TAKEN
+        assert card.counts.older_tags
+    assert card.refresh(update=True)["a.jpg"]["recorded_at"] == TAKEN
+    assert not card.counts.older_tags
+    card.refresh(update=True)
+    assert card.footage.opened == []
+
+
+def test_a_name_hours_from_the_containers_time_is_a_remark(card: Card, make_video: Any) -> None:
+    tags = {"creation_time": "2021-05-28T01:30:11Z"}
+    make_video(card.footage.root / "VID_20210528_093011.mp4", metadata=tags, frames=3)
+    make_video(card.footage.root / "VID_20210528_013015.mp4", metadata=tags, frames=4)
+    rows = card.refresh()
+    assert "is 8 h from the local time of its name, 09:30:11" in str(
+        rows["VID_20210528_093011.mp4"]["reason"]
+    )
+    assert rows["VID_20210528_013015.mp4"]["reason"] is None
 
 
 def test_a_damaged_table_is_made_again(card: Card, put: Any) -> None:
