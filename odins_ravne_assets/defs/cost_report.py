@@ -81,6 +81,7 @@ def _numbers(report: CostReport) -> dict[str, float | int]:
     counts = {
         "jobs/total": report.jobs.total,
         "jobs/failed": report.jobs.failed,
+        "jobs/cancelled": report.jobs.cancelled,
         "compute/attempts": report.jobs.attempts,
         "compute/interruptions": report.jobs.interruptions,
     }

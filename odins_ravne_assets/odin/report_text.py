@@ -86,8 +86,11 @@ def summary_sentences(report: CostReport) -> Iterator[str]:
 def _job_states(report: CostReport) -> str:
     jobs = report.jobs
     states = [f"{jobs.failed} failed"] if jobs.failed else []
+    states += [f"{jobs.cancelled} cancelled"] if jobs.cancelled else []
     states += [f"{jobs.open} not ended"] if jobs.open else []
     states += [format_count(jobs.interruptions, "interruption")] if jobs.interruptions else []
+    if jobs.success_rate is not None:
+        states.insert(0, f"success rate {format_share(jobs.success_rate)}")
     return f" ({', '.join(states)})" if states else ""
 
 

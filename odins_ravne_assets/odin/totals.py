@@ -35,6 +35,7 @@ class JobTotals:
     """Totals over work units; each is one job, with any number of attempts.
 
     Args:
+        cancelled: by a user or with their run, before they were done; they are not failed.
         open: queued or running.
         attempts: submitted, including those that never ran.
         interruptions: attempts whose spot machine EC2 interrupted.
@@ -46,6 +47,7 @@ class JobTotals:
     total: int
     done: int
     failed: int
+    cancelled: int
     open: int
     attempts: int
     interruptions: int
@@ -55,7 +57,7 @@ class JobTotals:
 
     @property
     def success_rate(self) -> float | None:
-        """Share of ended jobs that are done; None if no job has ended."""
+        """Share of done jobs among those that are done or failed; None if there are none."""
         ended = self.done + self.failed
         return self.done / ended if ended else None
 
@@ -88,15 +90,18 @@ def count_jobs(rows: pl.DataFrame) -> JobTotals:
     jobs = attempts.group_by(JOB_KEY).agg(
         done=(pl.col("end") == AttemptOutcome.DONE).any(),
         open=(pl.col("end").is_null()).any(),
+        cancelled=pl.col("end").sort_by("intended_at").last() == AttemptOutcome.CANCELLED,
         moved=(market == Market.SPOT).any()
         & (market.sort_by("intended_at").last() == Market.ON_DEMAND),
     )
     done, open_ = _count(jobs, "done"), _count(jobs.filter(~pl.col("done")), "open")
+    cancelled = _count(jobs.filter(~pl.col("done") & ~pl.col("open")), "cancelled")
     started = attempts.filter(HAS_STARTED)
     return JobTotals(
         total=jobs.height,
         done=done,
-        failed=jobs.height - done - open_,
+        failed=jobs.height - done - open_ - cancelled,
+        cancelled=cancelled,
         open=open_,
         attempts=attempts.height,
         interruptions=attempts.filter(pl.col("end") == AttemptOutcome.INTERRUPTED).height,

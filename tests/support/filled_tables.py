@@ -40,7 +40,7 @@ def make_store(folder: Path) -> LocalStore:
     camera = Camera(CAMERA_ID)
     camera.medium("=1+1 räv.jpg", NIGHT, [{"label": "@fox", "scientific_name": None}], offset=120)
     camera.medium("DCIM/2,5; 1.jpg", NIGHT + 40_000 * SECOND, [HARE])
-    camera.medium("DCIM/3.jpg", NIGHT + 90_000 * SECOND, [HARE, {}])
+    camera.medium("DCIM/3.jpg", NIGHT + 90_000 * SECOND, [HARE])
     store = camera.store(folder)
     run_stage3(store, Stage3(), {}, Privacy())
     export_camera(store, CAMERA_ID, Project(), Privacy())
@@ -48,7 +48,7 @@ def make_store(folder: Path) -> LocalStore:
 
 
 def write_filled(store: LocalStore, folder: Path) -> None:
-    """Write observations.csv and observations.xlsx as a reviewer fills them in; texts are marked."""
+    """Write observations.csv and .xlsx as a reviewer fills them in; texts are marked."""
     with open_export_tables(store, store, CAMERA_ID) as tables:
         rows = observation_rows(tables.observations)
         paths = tables.observations["source_video"].to_list()

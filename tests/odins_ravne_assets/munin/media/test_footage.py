@@ -20,8 +20,13 @@ import polars as pl
 import pytest
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.munin.media.camera_clock import CameraClocks, camera_clocks
-from odins_ravne_assets.munin.media.footage import FootageCounts, read_footage, refresh_media_table
+from odins_ravne_assets.munin.media.camera_clock import CameraClock, CameraClocks, camera_clocks
+from odins_ravne_assets.munin.media.footage import (
+    FootageCounts,
+    offset_rules,
+    read_footage,
+    refresh_media_table,
+)
 from odins_ravne_assets.munin.media.media_table import (
     StoredMedia,
     case_conflicts,
