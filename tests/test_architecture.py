@@ -19,7 +19,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("resources", "gpu_kernels", "odins_ravne_assets", "profiles")
 # Everything that a worker imports before its first stage.
 WORKER = "import odins_ravne_assets.worker.__main__, odins_ravne_assets.worker.pipes_worker"
-HEAVY = {"cv2", "onnxruntime", "av", "warp", "tensorrt", "PIL", "matplotlib"}
+TABLES = {"openpyxl", "xlsxwriter"}
+HEAVY = {"cv2", "onnxruntime", "av", "warp", "tensorrt", "PIL", "matplotlib", *TABLES}
 MOST_MODULES, MOST_LINES = 25, 450
 
 # What the rows below share; a room may import less than its row allows.
@@ -300,9 +301,9 @@ def test_the_worker_starts_within_a_second_and_a_half_of_cpu_time() -> None:
     assert any(seconds() < 1.5 for _ in range(3))  # on a busy machine even this varies
 
 
-def test_the_worker_loads_plotting_libraries_only_to_plot() -> None:
+def test_the_worker_loads_libraries_of_plots_and_workbooks_only_to_write_them() -> None:
     loaded = modules_after(WORKER)
-    assert not loaded & {"matplotlib", "jinja2"}
+    assert not loaded & {"matplotlib", "jinja2", *TABLES}
 
 
 def test_the_decoding_process_loads_no_models() -> None:

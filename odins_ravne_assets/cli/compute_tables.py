@@ -1,5 +1,6 @@
 """The status of compute in AWS, as tables for the terminal."""
 
+import shlex
 from collections.abc import Iterator
 
 from rich.markup import escape
@@ -11,10 +12,15 @@ from resources.compute.status import ComputeStatus, EnvironmentStatus, QueueStat
 HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 
 
-def compute_tables(found: ComputeStatus) -> Iterator[Table | str]:
-    """Yield the tables of the status in order; only a sentence if nothing is set up."""
+def compute_tables(found: ComputeStatus, profile_name: str) -> Iterator[Table | str]:
+    """Yield the tables of the status in order; only a sentence if nothing is set up.
+
+    Args:
+        profile_name: name or path of the profile, for the command that sets up.
+    """
     if not found.environments and not found.queues:
-        yield f"{found.name} has no compute in {found.region}; create it: munin cost setup"
+        setup = f"munin --profile {shlex.quote(profile_name)} cost setup"
+        yield f"{found.name} has no compute in {found.region}; create it: {setup}"
         return
     age = f", set up {format_age(found.age_seconds)} ago" if found.age_seconds else ""
     yield f"{found.name} in {found.region}{age}"

@@ -1,6 +1,7 @@
 """`munin status`: the last run and the results of each camera."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import dagster as dg
 from rich.markup import escape
@@ -13,11 +14,12 @@ from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.cli.terminal import out
 from odins_ravne_assets.munin.workload.used_settings import differ_from_profile
 from odins_ravne_assets.runs.liveness import close_dead_runs
-from resources.errors import ModelError, StoreError
+from resources.aws.clients import AwsClients
+from resources.errors import ModelError, StoreError, UsageError
 from resources.settings.profile import Profile
 from resources.storage.layout import REPORT_JSON
 from resources.storage.object_store import ObjectStore
-from resources.storage.open_store import display_url
+from resources.storage.open_store import display_url, open_store
 from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
 Row = tuple[str, str, str, str, str, str, str]
@@ -42,6 +44,7 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
     """
     rows, remarks = [], []
     store_of = store_opener(profile)
+    local_clients = cache(lambda: AwsClients(profile.aws))
     with dg.DagsterInstance.get() as instance:
         close_dead_runs(instance)
         last_runs = _last_runs(instance, {camera.camera_id for camera in cameras})
@@ -49,10 +52,10 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
             counts: Counts = ("", "", "")
             settings = ""
             try:
-                store = _open(camera, profile, store_of)
+                store = _open(camera, profile, store_of, local_clients)
                 counts = _counts(store)
                 settings = OLDER if differ_from_profile(store, profile) else ""
-            except StoreError as error:
+            except (StoreError, UsageError) as error:
                 remarks.append(f"{camera.camera_id}: {error}")
             except ModelError as error:  # of the profile
                 remarks.append(str(error))
@@ -109,15 +112,30 @@ def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str
     return last
 
 
-def _open(camera: Camera, profile: Profile, store_of: OpenStore) -> ObjectStore:
+def _open(
+    camera: Camera,
+    profile: Profile,
+    store_of: OpenStore,
+    local_clients: Callable[[], AwsClients],
+) -> ObjectStore:
     """Open a camera's results.
 
+    Args:
+        local_clients: return the clients of a profile without a cloud.
+
     Raises:
-        StoreError: the profile cannot reach them.
+        StoreError: they cannot be reached.
+        UsageError: boto3 is not installed.
     """
-    if camera.output_url.startswith(S3) and profile.cloud is None:
-        raise StoreError("its results are on S3; name a cloud profile to count them")
-    return store_of(camera.output_url)
+    if not camera.output_url.startswith(S3) or profile.cloud is not None:
+        return store_of(camera.output_url)
+    # Reading results needs no cloud profile, only credentials.
+    if not local_clients().credentials_found:
+        raise StoreError(
+            "its results are on S3, and there are no AWS credentials to count them with; see "
+            "docs/install.md, or name a cloud profile"
+        )
+    return open_store(camera.output_url, local_clients())
 
 
 def _counts(store: ObjectStore) -> Counts:

@@ -106,7 +106,7 @@ class BatchStep:
             yield from results
             return
         with self._lease_compute():  # from before the queues are checked
-            wait_for_queues(self._clients, self._aws, self._remedy, self._log)
+            wait_for_queues(self._clients, self._aws, self._profile_name(), self._remedy, self._log)
             self._check_archived()
             record, results = self._run_launch()
         metadata = launch_metadata(record, self._aws.region, self._clock)
@@ -118,6 +118,13 @@ class BatchStep:
                 yield result._replace(metadata={**(result.metadata or {}), **added})
             else:
                 yield result
+
+    def _profile_name(self) -> str:
+        """The name or path of the run's profile, for commands in messages."""
+        config = self._context.run.run_config
+        for key in ("resources", "settings", "config", "profile"):
+            config = config.get(key) if isinstance(config, Mapping) else None
+        return config if isinstance(config, str) else "cloud"
 
     def _run_without_machine(self) -> list[PipesExecutionResult]:
         """Return the results of a step that only writes tables; none if it needs a machine."""

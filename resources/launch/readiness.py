@@ -35,13 +35,16 @@ def required_queues(aws: Aws) -> tuple[Queue, ...]:
     return (*spot, Queue.ON_DEMAND) if compute.fallback_to_ondemand or not spot else spot
 
 
-def wait_for_queues(clients: AwsClients, aws: Aws, remedy: str, on_log: OnLog) -> None:
+def wait_for_queues(
+    clients: AwsClients, aws: Aws, profile_name: str, remedy: str, on_log: OnLog
+) -> None:
     """Wait until all queues are open.
 
     A queue may be disabled for a moment: the cleanup of unused compute disables the queues, finds
     the lease of this run, and opens them again (`compute/cleanup.py`).
 
     Args:
+        profile_name: name or path of the run's profile, for messages.
         remedy: what to do if access is denied.
 
     Raises:
@@ -49,13 +52,14 @@ def wait_for_queues(clients: AwsClients, aws: Aws, remedy: str, on_log: OnLog) -
         RavneError: AWS denies access, or does not answer.
     """
     names = [Names(aws.name).queue(queue) for queue in required_queues(aws)]
+    setup = f"munin --profile {shlex.quote(profile_name)} cost setup --job-count N"
     until = clients.clock.now() + MAX_OPENING_SECONDS
     logged = False
-    while closed := _closed(clients, names, remedy):
+    while closed := _closed(clients, names, setup, remedy):
         if clients.clock.now() >= until:
             raise UsageError(
                 f"the queues {', '.join(closed)} are disabled or being changed; open them with "
-                "munin cost setup --job-count N"
+                f"{setup}"
             )
         if not logged:
             logged = True
@@ -63,7 +67,7 @@ def wait_for_queues(clients: AwsClients, aws: Aws, remedy: str, on_log: OnLog) -
         clients.clock.sleep(QUEUE_STATE_POLL_SECONDS)
 
 
-def _closed(clients: AwsClients, names: Sequence[str], remedy: str) -> list[str]:
+def _closed(clients: AwsClients, names: Sequence[str], setup: str, remedy: str) -> list[str]:
     with translate_aws_errors("launching on AWS Batch", remedy):
         found = clients.of("batch").describe_job_queues(jobQueues=names)["jobQueues"]
     states = {
@@ -72,10 +76,7 @@ def _closed(clients: AwsClients, names: Sequence[str], remedy: str) -> list[str]
         if queue["status"] not in DELETED_STATUSES
     }
     if missing := [name for name in names if name not in states]:
-        raise UsageError(
-            f"the queues {', '.join(missing)} are not set up; run munin cost setup --job-count N "
-            "first"
-        )
+        raise UsageError(f"the queues {', '.join(missing)} are not set up; run {setup} first")
     return [name for name in names if states[name] != OPEN_STATE]
 
 

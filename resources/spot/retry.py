@@ -80,7 +80,7 @@ def next_after_failure(
         case AttemptOutcome.NEVER_PLACEABLE:
             return Fail(
                 f"AWS Batch can never place this job: {job.reason}; see docs/troubleshooting.md "
-                "and run munin cost setup again"
+                "and repeat the `cost setup` of the run's profile"
             )
         case AttemptOutcome.FAILED:
             return Fail(job.reason)

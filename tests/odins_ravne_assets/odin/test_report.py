@@ -7,7 +7,7 @@ import pytest
 from cost_rows import EXAMPLE, FIRST, NOON, SECOND, B, at, ledger, row
 
 from odins_ravne_assets.odin.report import CostReport, ReportScope, cost_report
-from odins_ravne_assets.odin.report_text import report_tables
+from odins_ravne_assets.odin.report_text import report_tables, summary_sentences
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits
 from resources.ledger.aws_bill import AwsBill
 from resources.planning.saved_predictions import Prediction
@@ -98,6 +98,21 @@ def test_a_failed_job_lowers_the_success_rate_and_a_running_job_does_not() -> No
     jobs = report(*EXAMPLE, failed, runs).jobs
     assert (jobs.total, jobs.done, jobs.failed, jobs.open) == (3, 1, 1, 1)
     assert jobs.success_rate == 0.5
+
+
+def test_a_job_that_a_user_cancelled_is_not_failed() -> None:
+    cancelled = row(**{**SECOND, "unit": 1, "attempt": "c", "end": "cancelled"})
+    made = report(*EXAMPLE, cancelled)
+    jobs = made.jobs
+    assert (jobs.total, jobs.done, jobs.failed, jobs.cancelled) == (2, 1, 0, 1)
+    assert jobs.success_rate == 1.0
+    assert "(success rate 100.0%, 1 cancelled" in next(summary_sentences(made))
+
+
+def test_a_job_that_a_run_moved_or_tried_again_is_not_cancelled() -> None:
+    moved = row(**FIRST | {"end": "cancelled"})
+    jobs = report(moved, row(**SECOND | {"market": "ondemand", "end": "failed"})).jobs
+    assert (jobs.failed, jobs.cancelled) == (1, 0)
 
 
 def test_a_job_that_changed_from_spot_to_on_demand_counts_as_moved() -> None:

@@ -592,8 +592,8 @@ def test_without_queues_the_error_names_the_command(cloud: Cloud, card: Path) ->
     ran = cloud.run(cloud.new_output(f"{BUCKET}/footage/card"), cloud__aws__name="other")
     assert not ran.success
     assert ran.error == (
-        "the queues other-spot-high, other-spot, other-ondemand are not set up; run munin cost "
-        "setup --job-count N first"
+        "the queues other-spot-high, other-spot, other-ondemand are not set up; run "
+        "munin --profile cloud cost setup --job-count N first"
     )
 
 

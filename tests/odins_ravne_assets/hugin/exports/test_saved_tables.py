@@ -59,9 +59,7 @@ def test_every_cell_of_a_saved_table_is_the_one_that_was_exported(name: str, res
 
 
 @pytest.mark.parametrize("name", files("observations"))
-def test_the_labels_of_a_saved_table_are_imported(
-    name: str, results: Path, tmp_path: Path
-) -> None:
+def test_the_labels_of_a_saved_table_are_imported(name: str, results: Path, tmp_path: Path) -> None:
     store = LocalStore(shutil.copytree(results, tmp_path / CAMERA_ID))
     assert import_file(store, SAVED_TABLES / name, "Anna", date(2026, 6, 1)).new == len(LABELS)
     run_stage3(store, Stage3(), {}, Privacy())
