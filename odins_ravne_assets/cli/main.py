@@ -142,7 +142,7 @@ def export(
 def status(context: typer.Context) -> None:
     """List the known cameras, their last run, and where their results are.
 
-    Counts of results on S3 need a cloud profile.
+    Counts of results on S3 need a cloud profile, or credentials that boto3 finds.
     """
     profile = load_profile(context.obj.name)
     require_sandbox(profile)

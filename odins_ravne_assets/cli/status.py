@@ -132,8 +132,8 @@ def _open(
     # Reading results needs no cloud profile, only credentials.
     if not local_clients().credentials_found:
         raise StoreError(
-            "its results are on S3, and there are no AWS credentials to count them with; see "
-            "docs/install.md, or name a cloud profile"
+            "its results are on S3, and there are no AWS credentials to count them with: run "
+            "`aws configure`, or set AWS_PROFILE"
         )
     return open_store(camera.output_url, local_clients())
 

@@ -121,7 +121,7 @@ class BatchStep:
 
     def _profile_name(self) -> str:
         """The name or path of the run's profile, for commands in messages."""
-        config = self._context.run.run_config
+        config: Any = self._context.run.run_config
         for key in ("resources", "settings", "config", "profile"):
             config = config.get(key) if isinstance(config, Mapping) else None
         return config if isinstance(config, str) else "cloud"
