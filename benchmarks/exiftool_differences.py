@@ -14,9 +14,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
-from odins_ravne_assets.munin.media.capture_time import CLOCK_UNSET
 from odins_ravne_assets.munin.media.media_files import is_medium
 from odins_ravne_assets.munin.media.picture_tags import MALFORMED
 from odins_ravne_assets.munin.media.probe import Probe
@@ -45,7 +44,9 @@ TRIGGERS = {"M": "motion", "T": "time_lapse", "E": "external", "P": "manual"}
 # Containers whose times ExifTool gives without a zone, or as UTC, because their formats say so.
 UTC_TAGS = frozenset({"QuickTime:CreateDate", "Matroska:DateTimeOriginal", "ASF:CreationDate"})
 
-_TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?(?: DST)?")
+_TIME = re.compile(
+    r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?(?: DST)?"
+)
 _OFFSET = re.compile(r"([+-])(\d{1,2}):(\d\d)")
 BATCH = 500  # files for one run of ExifTool
 
@@ -105,7 +106,7 @@ def main() -> int:
 def exiftool_tags(paths: list[Path]) -> dict[str, Tags]:
     """Return ExifTool's tags of each file by its path."""
     command = ["exiftool", "-json", "-n", "-G1", "-time:all", "-Reconyx:all", "-charset"]
-    command += ["filename=utf8", "-OffsetTime*", "-@", "-"]
+    command += ["filename=utf8", "-OffsetTime*", "-TimeZoneOffset", "-@", "-"]
     found: dict[str, Tags] = {}
     for start in range(0, len(paths), BATCH):
         names = b"\n".join(
@@ -126,6 +127,9 @@ def differences(name: str, path: Path, tags: Tags) -> Iterator[Difference]:
         if theirs.text:
             why = "no medium of a run: a system's folder, or a kind that is not processed"
             yield Difference(name, "file", None, theirs.text, why)
+        return
+    if not name.isprintable():
+        yield Difference(name, "file", None, None, "its name cannot be given to ExifTool")
         return
     try:
         probe = probe_media(path, Stage0())
@@ -272,6 +276,7 @@ EXPLANATIONS: tuple[tuple[Rule, str], ...] = (
             and ours.offset is None
             and theirs.offset == 0
             and theirs.tag in UTC_TAGS
+            and bool(theirs.text)
         ),
         "the format marks UTC, cameras write their wall clock: container_time decides",
     ),
@@ -296,23 +301,17 @@ EXPLANATIONS: tuple[tuple[Rule, str], ...] = (
         ),
         "the offset is in the text that ExifTool gives as it is",
     ),
-    (
-        lambda field, ours, theirs, remark, tags: (
-            field == "time" and CLOCK_UNSET in remark and not theirs.text
-        ),
-        CLOCK_UNSET,
-    ),
 )
 
 
-def print_table(found: Iterable[Difference], file: object) -> None:
-    print("| file | field | ours | ExifTool | explanation |", file=file)  # type: ignore[call-overload]
-    print("|---|---|---|---|---|", file=file)  # type: ignore[call-overload]
+def print_table(found: Iterable[Difference], file: TextIO) -> None:
+    print("| file | field | ours | ExifTool | explanation |", file=file)
+    print("|---|---|---|---|---|", file=file)
     for each in found:
         why = each.explanation or "UNEXPLAINED"
         cells = (each.path[-60:], each.field, each.ours, each.exiftool, why)
         text = " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in cells)
-        print(f"| {text} |".encode("utf-8", "replace").decode(), file=file)  # type: ignore[call-overload]
+        print(f"| {text} |".encode("utf-8", "replace").decode(), file=file)
 
 
 if __name__ == "__main__":

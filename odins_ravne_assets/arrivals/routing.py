@@ -14,6 +14,8 @@ from resources.storage.object_store import unusable_name
 
 # Characters of a path in quarantine.
 MAX_PATH = 200
+DCIM = "dcim"
+CARD_WITHOUT_CAMERA = "is the folder that every camera makes on its card; move it into a folder with the camera's name"
 UNUSABLE = "has an empty name, . or .. in its key, which no file can have; rename the object"
 
 
@@ -70,6 +72,8 @@ def camera_of_key(key: str, pattern: str, size: int = 1) -> CameraMedium | Quara
             f"the camera id {found['camera']!r} ends inside of a folder's name; the group camera "
             "of uploads.camera_pattern must end where the name of a folder ends",
         )
+    if found["camera"].lower() == DCIM:
+        return QuarantinedUpload(key[: found.end("camera")][:MAX_PATH], CARD_WITHOUT_CAMERA)
     try:
         return CameraMedium(parse_camera_id(found["camera"]), key[: found.end("camera")])
     except UsageError as error:

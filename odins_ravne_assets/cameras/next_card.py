@@ -1,7 +1,7 @@
 """Which camera the next card is of, and what the catalog remembers of the cards before it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -96,9 +96,9 @@ def remember(
         log: prints that the results are in another place than before.
     """
     known = catalog.find(camera.camera_id)
-    if known is not None and _same(known.output_url, camera.output_url):
-        camera = with_place(known, camera.footage_url)
-    elif known is not None and _holds_results(known, profile):
+    camera = with_history(camera, catalog)
+    is_elsewhere = known is not None and not _same(known.output_url, camera.output_url)
+    if known is not None and is_elsewhere and _holds_results(known, profile):
         log(
             f"{camera.camera_id}: its results are in {display_url(camera.output_url)} from now on; "
             f"those in {display_url(known.output_url)} stay as they are, and hold its earlier "
@@ -108,6 +108,28 @@ def remember(
         )
     catalog.put(camera)
     return camera
+
+
+def with_history(camera: Camera, catalog: CameraCatalog) -> Camera:
+    """Return a camera with the places of its footage before, if its results are where they were."""
+    known = catalog.find(camera.camera_id)
+    if known is None or not _same(known.output_url, camera.output_url):
+        return camera
+    return with_place(known, camera.footage_url)
+
+
+def without_place(camera: Camera, removed: str | None, left: Sequence[str]) -> Camera:
+    """Return a camera after the removal of a source: its next run must not add it again.
+
+    Args:
+        removed: the place of the source.
+        left: the places of the others.
+    """
+    if removed is None or not any(_same(each, removed) for each in camera.places) or not left:
+        return camera
+    earlier = tuple(each for each in camera.earlier_footage if not _same(each, removed))
+    last = camera.footage_url if not _same(camera.footage_url, removed) else left[-1]
+    return replace(camera, footage_url=last, earlier_footage=tuple(e for e in earlier if e != last))
 
 
 def with_place(camera: Camera, footage_url: str) -> Camera:

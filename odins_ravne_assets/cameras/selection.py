@@ -81,7 +81,7 @@ class CameraSelection:
             raise UsageError("--camera names one camera, --cameras selects many; use one of them")
         url = _footage(input, self.profile)
         if options.several:
-            found = cameras_in(self._tree(url), options.one_camera)
+            found = cameras_in(self.tree(url), options.one_camera)
             return [CameraFootage(each.camera_id, each.footage_url) for each in found]
         name = parse_camera_id(options.camera) if options.camera is not None else self._id_of(url)
         if options.camera is None and output:
@@ -102,7 +102,8 @@ class CameraSelection:
             for each in self.footage(input, output)
         ]
 
-    def _tree(self, url: str) -> FolderTree:
+    def tree(self, url: str) -> FolderTree:
+        """Return the folder of a URL."""
         if not url.startswith(S3):
             return LocalTree(local_path(url))
         from resources.storage.s3.store import S3Store
@@ -123,7 +124,7 @@ class CameraSelection:
 
     def _id_of(self, url: str) -> str:
         path = _as_path(url)
-        own = camera_folder(path, lambda folder: self._tree(_as_url(folder, url)))
+        own = camera_folder(path, lambda folder: self.tree(_as_url(folder, url)))
         # A folder beside it may have changed what it looks like: a known camera keeps its id.
         known = {each.camera_id for each in self.catalog.list() if url in each.places}
         for folder in with_folders_above(path):
@@ -147,7 +148,7 @@ class CameraSelection:
 
     def _check_one_camera(self, name: str, url: str) -> None:
         """Refuse a folder that looks like several cameras; with --camera, only say so."""
-        tree = self._tree(url)
+        tree = self.tree(url)
         several = find_several_cameras(tree)
         if several is None:
             return
@@ -257,7 +258,7 @@ def camera_for_upload(name: str, footage: str, profile: Profile, catalog: Camera
 
     Raises:
         UsageError: another folder of the uploads, or an id that differs by case, is of this camera;
-            or its results would be in another camera's place.
+            the folder looks like several cameras; or its results would be in another camera's place.
     """
     uploads = profile.uploads
     root = (uploads.url or "").rstrip("/")
@@ -267,6 +268,8 @@ def camera_for_upload(name: str, footage: str, profile: Profile, catalog: Camera
         places = [place.rstrip("/") for place in known.places]
         uploads_of_it = [place for place in places if f"{place}/".startswith(f"{top}/")]
         if known.camera_id == name and (url in places or not uploads_of_it):
+            if url not in places:
+                _refuse_several_uploads(name, url, known.output_url, profile, catalog)
             return with_place(known, url)
         if known.camera_id.casefold() == name.casefold():
             other, results = (uploads_of_it or places)[-1], display_url(known.output_url)
@@ -277,7 +280,23 @@ def camera_for_upload(name: str, footage: str, profile: Profile, catalog: Camera
             )
     camera = _camera(name, url, _below(uploads.output, name, profile))
     check_output_collisions([camera], catalog)
+    _refuse_several_uploads(name, url, camera.output_url, profile, catalog)
     return camera
+
+
+def _refuse_several_uploads(
+    name: str, url: str, output: str, profile: Profile, catalog: CameraCatalog
+) -> None:
+    """Refuse an uploaded folder that looks like several cameras, until a run has taken it as one."""
+    selection = CameraSelection(CameraOptions(), profile, catalog, lambda line: None)
+    several = find_several_cameras(selection.tree(url))
+    if several:
+        raise UsageError(
+            f"camera {name}: the folders {several.named} in {display_url(url)} look like cameras; "
+            "move them, or set uploads.camera_pattern to find them; if all their media are of one "
+            f"camera, run it once: munin batch {display_url(url)} {display_url(output)} --camera "
+            f"{name} --one-camera"
+        )
 
 
 def _below(root: str | None, name: str, profile: Profile) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.next_card import with_history
 from odins_ravne_assets.cameras.selection import CameraOptions, CameraSelection
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.options import (
@@ -59,10 +60,7 @@ def plan(
     from odins_ravne_assets.model_library.used_models import used_models
 
     options = CameraOptions(camera, cameras, one_camera)
-    planned = [
-        PlannedCamera(camera_id, footage, target)
-        for camera_id, footage, target in _select(input, output, options, profile)
-    ]
+    planned = [PlannedCamera(*each) for each in _select(input, output, options, profile)]
     with err.status("counting") as status:
         run_plan = make_plan(
             planned,
@@ -88,10 +86,14 @@ def plan(
 
 def _select(
     input: str, output: str | None, options: CameraOptions, profile: Profile
-) -> list[tuple[str, str, str | None]]:
-    """Return the id, the footage and, with an OUTPUT, the results of each camera."""
-    selection = CameraSelection(options, profile, CameraCatalog(catalog_folder()), print_log)
-    if output:
-        selected = selection.cameras(input, output)
-        return [(each.camera_id, each.footage_url, each.output_url) for each in selected]
-    return [(each.camera_id, each.url, None) for each in selection.footage(input)]
+) -> list[tuple[str, str, str | None, tuple[str, ...]]]:
+    """Return the id, footage, results (with an OUTPUT) and earlier places of each camera."""
+    catalog = CameraCatalog(catalog_folder())
+    selection = CameraSelection(options, profile, catalog, print_log)
+    if not output:
+        return [(each.camera_id, each.url, None, ()) for each in selection.footage(input)]
+    selected = [with_history(each, catalog) for each in selection.cameras(input, output)]
+    return [
+        (each.camera_id, each.footage_url, each.output_url, each.earlier_footage)
+        for each in selected
+    ]

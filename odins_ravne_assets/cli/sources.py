@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cameras.next_card import without_place
 from odins_ravne_assets.cameras.results_store import store_opener
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.job import prepare_job
@@ -103,7 +104,7 @@ def remove(
             f"{display_url(chosen.output_url)}/{CORRECTIONS_FOLDER}, without effect until the "
             "source is added again"
         )
-    job.run([chosen]).exit_if_any_failed()
+    job.run([without_place(chosen, removed.place, removed.places_left)]).exit_if_any_failed()
 
 
 def _camera(camera: str, profile: Profile) -> Camera:

@@ -10,6 +10,8 @@ from odins_ravne_assets.costs.ledger_reader import read_known_ledgers
 from odins_ravne_assets.instance_home import home
 from odins_ravne_assets.model_library.bucket import fetch_models
 from odins_ravne_assets.munin.media.probe_client import ProbeClient
+from odins_ravne_assets.munin.media.source_match import RunFootage, find_sources
+from odins_ravne_assets.munin.media.source_store import Footage, SourceFootage
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount, count_footage
 from odins_ravne_assets.munin.workload.used_settings import choose_settings
 from odins_ravne_assets.odin.run_plan import MIN_SAVING_USD, FootageStorageCost, RunPlan
@@ -41,7 +43,8 @@ from resources.pricing.sources import price_source, shipped_prices
 from resources.pricing.spot_history import SPOT_LOOKBACK_SECONDS, spot_price_stats
 from resources.settings.profile import Cloud, Models, Profile
 from resources.spot.policy import Priority, Rules, Submit, UnitState, choose_queue
-from resources.storage.layout import PLANS_FOLDER
+from resources.storage.layout import MEDIA_TABLE, PLANS_FOLDER
+from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import display_url
 
 # The stages of `munin batch` whose settings results keep.
@@ -57,11 +60,13 @@ class PlannedCamera:
 
     Args:
         output_url: location of its results; None: not given.
+        earlier_footage: see Camera.
     """
 
     camera_id: str
     footage_url: str
     output_url: str | None
+    earlier_footage: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -116,15 +121,18 @@ def _counts(
         The counts, a line for each camera whose results have other settings, and the models of each
         camera's run.
     """
-    counts, notices, models = {}, [], {}
+    counts: dict[str, FootageCount] = {}
+    notices: list[str] = []
+    models: dict[str, Models] = {}
     store_of = store_opener(profile)
     fetch = partial(fetch_models, open_store=store_of, log=lambda _: None)
     fetch(profile.models)
     with ProbeClient(profile.pipeline.stage0) as probe:
         for camera in cameras:
             on_count(camera.camera_id)
-            footage = store_of(camera.footage_url)
             output = store_of(camera.output_url) if camera.output_url else None
+            footage, messages = _footage(camera, output, profile, probe)
+            notices += [f"{camera.camera_id}: {line}" for line in messages]
             run_profile = profile
             if output:
                 try:
@@ -136,6 +144,24 @@ def _counts(
             counts[camera.camera_id] = count_footage(footage, output, run_profile, probe)
             models[camera.camera_id] = run_profile.models
     return counts, notices, models
+
+
+def _footage(
+    camera: PlannedCamera, output: ObjectStore | None, profile: Profile, probe: ProbeClient
+) -> tuple[Footage, tuple[str, ...]]:
+    """Return all sources of a camera that a run would read, and what it would say about them."""
+    store_of = store_opener(profile)
+    if output is None or not output.exists(MEDIA_TABLE):
+        return store_of(camera.footage_url), ()
+    place = RunFootage(
+        camera.footage_url,
+        earlier=camera.earlier_footage,
+        uses_copies=profile.cloud is not None,
+    )
+    found = find_sources(
+        camera.camera_id, place, output, store_of, lambda path: probe(path).recorded_at
+    )
+    return SourceFootage(found.opened, camera.footage_url), found.messages
 
 
 class _Planner:

@@ -73,8 +73,8 @@ def new_footage(
             camera = camera_for_upload(request.camera_id, request.footage, profile, catalog)
         except UsageError as error:
             upload = QuarantinedUpload(request.footage, str(error))
-            quarantined.append(upload)
-            state.quarantine(upload)
+            if state.quarantine(upload):  # reported once
+                quarantined.append(upload)
         else:
             catalog.put(camera)
             new_cameras.append(camera.camera_id)

@@ -252,12 +252,15 @@ def _milliseconds(subseconds: object) -> int:
 
 
 def _zone_hours(value: object, place: int) -> int | None:
-    """Return the offset of TimeZoneOffset in minutes, if it has a plausible one at a place."""
+    """Return the offset of TimeZoneOffset in minutes, if it has a plausible one at a place.
+
+    Zero counts as none: Reconyx HyperFire 2 writes it whatever its zone is.
+    """
     hours = value if isinstance(value, tuple) else (value,)
     if place >= len(hours) or not isinstance(hours[place], int):
         return None
     signed = hours[place] - 2**16 if hours[place] >= 2**15 else hours[place]
-    return 60 * signed if -12 <= signed <= 14 else None
+    return 60 * signed if signed and -12 <= signed <= 14 else None
 
 
 def _is_factory_time(at: datetime) -> bool:

@@ -213,6 +213,24 @@ def known_files(store: ObjectStore, source: str | None = None) -> set[tuple[str,
         }
 
 
+def with_prefixes(media: pl.LazyFrame, prefixes: Mapping[str, str]) -> pl.LazyFrame:
+    """Return a media table with paths that begin as they do with today's sources of its camera.
+
+    Args:
+        media: with the columns `path` and `source`.
+        prefixes: by name of a source, the first one first; empty: paths stay as they are. Rows of
+            other sources are left out.
+    """
+    if not prefixes:
+        return media
+    first = next(iter(prefixes))
+    inside = pl.when(pl.col("source").is_null()).then("path")
+    inside = inside.otherwise(pl.col("path").str.slice(pl.col("source").str.len_chars() + 1))
+    source = pl.col("source").fill_null(first)
+    begin = source.replace_strict(prefixes, default=None, return_dtype=pl.String)
+    return media.with_columns(path=begin + inside).filter(pl.col("path").is_not_null())
+
+
 def case_conflicts(store: ObjectStore) -> list[tuple[str, str]]:
     """Return pairs of paths that are one file on a case-insensitive disk: macOS, Windows.
 

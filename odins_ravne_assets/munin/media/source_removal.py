@@ -35,11 +35,15 @@ class RemovedSource:
         media: its rows of the media table.
         visits: visits in which it has a medium.
         hashes: the contents that no other source has.
+        place: of the source; None: unknown.
+        places_left: of the other sources.
     """
 
     media: int
     visits: int
     hashes: frozenset[str]
+    place: str | None = None
+    places_left: tuple[str, ...] = ()
 
 
 def media_by_source(results: ObjectStore, listed: CameraSources) -> dict[str, int]:
@@ -105,7 +109,8 @@ def _remove(results: ObjectStore, listed: CameraSources, name: str) -> RemovedSo
         kept = {each.name: OTHER_READER for each in left} if is_older else stored.kept_rules
         rules = stored.offset_rules or ""
         write_media_table(rows, results, MEDIA_TABLE, rules, kept, stored.tag_reader)
-    return RemovedSource(len(gone), visits, frozenset(hashes))
+    places = tuple(each.place for each in left if each.place)
+    return RemovedSource(len(gone), visits, frozenset(hashes), listed.sources[number].place, places)
 
 
 def _rows_left(

@@ -41,6 +41,10 @@ class SourceFootage:
         """Return what the paths of a source's media begin with."""
         return path_prefix(source, self._listed)
 
+    def prefixes(self) -> dict[str, str]:
+        """Return what paths begin with, by name of a source, the first one first."""
+        return {each.name: self.prefix(each) for each in self._listed}
+
     def missing_prefixes(self) -> tuple[str, ...]:
         """Return what the paths of media begin with that cannot be opened now."""
         return tuple(self.prefix(each.source) for each in self.sources if each.store is None)

@@ -4,7 +4,7 @@ Reads no file in full. Of very many videos it reads a sample, evenly spread, and
 Values in the media table of an earlier run are not read again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,19 @@ from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.classification.speciesnet_predictions import is_predictions
 from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.media.media_files import is_medium, kind_by_name
+from odins_ravne_assets.munin.media.media_table import with_prefixes
 from odins_ravne_assets.munin.media.probe import Probe
 from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
+from odins_ravne_assets.munin.media.source_store import Footage, SourceFootage
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal, unlabelled_parts
+from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
+from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.batch.work_units import expected_frames
 from resources.errors import MediaError, StoreError
 from resources.settings.profile import Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import read_parquet
+from resources.storage.parquet_files import scan_parquet
 
 # Most headers read, of local files and of remote files, where each takes a request.
 MAX_LOCAL_HEADERS = 400
@@ -65,7 +69,7 @@ class FootageCount:
 
 
 def count_footage(
-    footage: ObjectStore,
+    footage: Footage,
     output: ObjectStore | None,
     profile: Profile,
     probe: Callable[[Path], Probe],
@@ -73,6 +77,7 @@ def count_footage(
     """Count a camera's media and the frames in them.
 
     Args:
+        footage: its sources that are available; or one store, for a camera without results.
         output: the camera's results, with the media table and the journal of an earlier run;
             None if there are none.
         probe: reads one header; raises MediaError for a file that cannot be used.
@@ -87,8 +92,9 @@ def count_footage(
         )
         if is_medium(found.key)
     ]
+    prefixes = footage.prefixes() if isinstance(footage, SourceFootage) else {}
     media = _with_known_columns(
-        pl.DataFrame(listed, schema=LISTED_SCHEMA, orient="row"), output, profile
+        pl.DataFrame(listed, schema=LISTED_SCHEMA, orient="row"), output, profile, prefixes
     )
     counted = _count(_with_lengths(media, footage, probe), profile)
     return replace(counted, crops_left=_crops_left(output, profile)) if output else counted
@@ -109,15 +115,23 @@ def _crops_left(output: ObjectStore, profile: Profile) -> int:
 
 
 def _with_known_columns(
-    listed: pl.DataFrame, output: ObjectStore | None, profile: Profile
+    listed: pl.DataFrame,
+    output: ObjectStore | None,
+    profile: Profile,
+    prefixes: Mapping[str, str],
 ) -> pl.DataFrame:
-    """Add KNOWN_COLUMNS, null for files that no earlier run read, and `finished`."""
+    """Add KNOWN_COLUMNS, null for files that no earlier run read, and `finished`.
+
+    Args:
+        prefixes: what paths begin with, by name of a source, the first one first.
+    """
     if output is None or not output.exists(layout.MEDIA_TABLE):
         lengths = [pl.lit(None, pl.Float64).alias(name) for name in ("duration_seconds", "fps")]
         status = pl.lit(None, pl.String).alias("status")
         return listed.with_columns(*lengths, status, finished=pl.lit(False))
     with output.reading(layout.MEDIA_TABLE) as path:
-        known = read_parquet(path, columns=list(KNOWN_COLUMNS))
+        table = with_added_columns(scan_parquet(path), MEDIA).select(*KNOWN_COLUMNS, "source")
+        known = with_prefixes(table, prefixes).drop("source").collect()
     finished = Stage1Journal(output, stage1_journal_key(output, profile)).finished()
     is_finished = pl.Series([each in finished for each in known["content_hash"]], dtype=pl.Boolean)
     known = known.with_columns(finished=is_finished).drop("content_hash")
@@ -126,7 +140,7 @@ def _with_known_columns(
 
 
 def _with_lengths(
-    media: pl.DataFrame, footage: ObjectStore, probe: Callable[[Path], Probe]
+    media: pl.DataFrame, footage: Footage, probe: Callable[[Path], Probe]
 ) -> pl.DataFrame:
     """Add the lengths of unknown videos, read from all of them or from a sample."""
     unknown = (pl.col("kind") == "video") & pl.col("status").is_null()
@@ -148,7 +162,7 @@ def _with_lengths(
 
 
 def _length(
-    footage: ObjectStore, path: str, probe: Callable[[Path], Probe]
+    footage: Footage, path: str, probe: Callable[[Path], Probe]
 ) -> tuple[float | None, float | None, str]:
     """Return the seconds, the frame rate and the status by a video's header.
 

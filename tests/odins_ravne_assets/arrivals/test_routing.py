@@ -82,3 +82,10 @@ def test_what_is_routed_to_a_camera_is_a_medium_of_its_run(names: list[str]) -> 
     owner = camera_of_key(key, PATTERN)
     taken = isinstance(owner, CameraMedium)
     assert taken == (is_medium(key) and names[0] == "a" and len(names) > 1)
+
+
+@pytest.mark.parametrize("folder", ["DCIM", "dcim"])
+def test_a_card_that_is_uploaded_without_a_folder_of_its_camera_is_refused(folder: str) -> None:
+    refused = camera_of_key(f"{folder}/100RECNX/IMG_0001.JPG", PATTERN)
+    assert isinstance(refused, QuarantinedUpload)
+    assert (refused.path, "camera's name" in refused.reason) == (folder, True)

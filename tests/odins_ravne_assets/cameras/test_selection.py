@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.cameras.selection import CameraOptions, CameraSelection, check_profile
+from odins_ravne_assets.cameras.selection import (
+    CameraOptions,
+    CameraSelection,
+    camera_for_upload,
+    check_profile,
+)
 from resources.errors import UsageError
 from resources.settings.loader import load_profile
 
@@ -136,3 +141,15 @@ def test_results_on_s3_need_a_cloud_profile_and_local_ones_a_local_profile() -> 
         check_profile([LOCAL, CLOUD, CLOUD], load_profile("local"))
     with pytest.raises(UsageError, match=r"camera south: .* jobs on AWS cannot reach"):
         check_profile([CLOUD, LOCAL], load_profile("cloud"))
+
+
+def test_an_upload_of_several_cameras_is_refused_until_a_run_has_taken_it_as_one(
+    study: Path, catalog: CameraCatalog, tmp_path: Path
+) -> None:
+    overrides = {"uploads.url": str(tmp_path), "uploads.output": str(tmp_path / "results")}
+    profile = load_profile("local", overrides)
+    with pytest.raises(UsageError, match=r"uploads\.camera_pattern.*--camera data --one-camera"):
+        camera_for_upload("data", "data", profile, catalog)
+    taken = Camera("data", study.as_uri(), (tmp_path / "results/data").as_uri())
+    catalog.put(taken)
+    assert camera_for_upload("data", "data", profile, catalog) == taken

@@ -92,6 +92,7 @@ def test_an_offset_is_stored_next_to_the_time_and_does_not_change_it() -> None:
         ({0x882A: 2}, 120),
         ({0x882A: (2**16 - 3, 2)}, -180),
         ({0x882A: 99}, None),
+        ({0x882A: 0}, None),  # cameras without a zone write it
     ],
 )
 def test_forms_of_an_offset(tags: dict[int, object], offset: int | None) -> None:
