@@ -33,7 +33,8 @@ TIME_TAGS = (
     *("PNG:CreationTime", "RIFF:DateTimeOriginal", "H264:DateTimeOriginal", "Keys:CreationDate"),
     *("QuickTime:CreateDate", "UserData:ContentCreateDate"),
     *("Matroska:DateTimeOriginal", "ASF:CreationDate", "RIFF:DateCreated"),
-    *("XMP-xmp:CreateDate", "Composite:GPSDateTime"),
+    *("XMP-xmp:CreateDate", "Composite:DateTimeCreated", "Composite:DigitalCreationDateTime"),
+    "Composite:GPSDateTime",
 )
 OFFSET_TAGS = {
     "ExifIFD:DateTimeOriginal": "ExifIFD:OffsetTimeOriginal",

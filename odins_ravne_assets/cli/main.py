@@ -97,6 +97,7 @@ def correct(
     again: labels that are known already stay as they are.
     """
     from odins_ravne_assets.cameras.known_results import cameras_of_results
+    from odins_ravne_assets.cli.download import write_combined_report
     from odins_ravne_assets.hugin.review.camera_labels import Review
     from odins_ravne_assets.results.corrections import import_corrections
 
@@ -110,7 +111,10 @@ def correct(
     imported = import_corrections(chosen, others, job.profile, local_path(file), review, column)
     for line in imported.lines:
         out.print(line, soft_wrap=True, markup=False)
-    job.run(list(imported.cameras)).exit_if_any_failed()
+    result = job.run(list(imported.cameras))
+    if len(chosen) > 1 and not result.interrupted:
+        write_combined_report(chosen)
+    result.exit_if_any_failed()
     if imported.failed:
         raise typer.Exit(1)
 
@@ -142,7 +146,7 @@ def export(
 def status(context: typer.Context) -> None:
     """List the known cameras, their last run, and where their results are.
 
-    Counts of results on S3 need a cloud profile, or credentials that boto3 finds.
+    Without a cloud profile, counts of results on S3 are those of the last run from here.
     """
     profile = load_profile(context.obj.name)
     require_sandbox(profile)

@@ -96,7 +96,8 @@ def remove(
     removed = remove_source(results, source, on_wait)
     print_log(
         f"{chosen.camera_id}: removed source {source}, with {removed.media} media, which are in "
-        f"{removed.visits} visits; its files stay, and adding it again costs nothing"
+        f"{removed.visits} visits; its files stay, and adding it again costs nothing. A sensor of "
+        "new footage that watches its folder adds it again: move the folder"
     )
     if count := _corrections_of(results, removed.hashes):
         print_log(
@@ -104,7 +105,9 @@ def remove(
             f"{display_url(chosen.output_url)}/{CORRECTIONS_FOLDER}, without effect until the "
             "source is added again"
         )
-    job.run([without_place(chosen, removed.place, removed.places_left)]).exit_if_any_failed()
+    chosen = without_place(chosen, removed.place, removed.places_left)
+    CameraCatalog(catalog_folder()).put(chosen)
+    job.run([chosen]).exit_if_any_failed()
 
 
 def _camera(camera: str, profile: Profile) -> Camera:

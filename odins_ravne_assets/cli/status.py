@@ -1,7 +1,6 @@
 """`munin status`: the last run and the results of each camera."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 
 import dagster as dg
 from rich.markup import escape
@@ -14,12 +13,11 @@ from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.cli.terminal import out
 from odins_ravne_assets.munin.workload.used_settings import differ_from_profile
 from odins_ravne_assets.runs.liveness import close_dead_runs
-from resources.aws.clients import AwsClients
-from resources.errors import ModelError, StoreError, UsageError
+from resources.errors import ModelError, StoreError
 from resources.settings.profile import Profile
 from resources.storage.layout import REPORT_JSON
 from resources.storage.object_store import ObjectStore
-from resources.storage.open_store import display_url, open_store
+from resources.storage.open_store import display_url
 from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
 Row = tuple[str, str, str, str, str, str, str]
@@ -31,6 +29,12 @@ OLDER_REMARK = (
     "media are too; munin plan --update shows the cost of processing all media again"
 )
 PAGE_SIZE = 500  # runs
+# The assets and metadata keys of the numbers of media, failed media and visits.
+RECORDED = (
+    ("footage", "media/files"),
+    ("detections", "media/failed"),
+    ("observations", "visits/total"),
+)
 UNLIMITED = 10_000  # characters
 HEADINGS = ("camera", "last run", "media", "failed", "visits", "settings", "results")
 
@@ -44,7 +48,6 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
     """
     rows, remarks = [], []
     store_of = store_opener(profile)
-    local_clients = cache(lambda: AwsClients(profile.aws))
     with dg.DagsterInstance.get() as instance:
         close_dead_runs(instance)
         last_runs = _last_runs(instance, {camera.camera_id for camera in cameras})
@@ -52,10 +55,18 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
             counts: Counts = ("", "", "")
             settings = ""
             try:
-                store = _open(camera, profile, store_of, local_clients)
-                counts = _counts(store)
-                settings = OLDER if differ_from_profile(store, profile) else ""
-            except (StoreError, UsageError) as error:
+                recorded = (
+                    _recorded_counts(instance, camera.camera_id)
+                    if _is_out_of_reach(camera, profile)
+                    else None
+                )
+                if recorded:
+                    counts = recorded
+                else:
+                    store = _open(camera, profile, store_of)
+                    counts = _counts(store)
+                    settings = OLDER if differ_from_profile(store, profile) else ""
+            except StoreError as error:
                 remarks.append(f"{camera.camera_id}: {error}")
             except ModelError as error:  # of the profile
                 remarks.append(str(error))
@@ -112,30 +123,34 @@ def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str
     return last
 
 
-def _open(
-    camera: Camera,
-    profile: Profile,
-    store_of: OpenStore,
-    local_clients: Callable[[], AwsClients],
-) -> ObjectStore:
+def _is_out_of_reach(camera: Camera, profile: Profile) -> bool:
+    return camera.output_url.startswith(S3) and profile.cloud is None
+
+
+def _recorded_counts(instance: dg.DagsterInstance, camera_id: str) -> Counts | None:
+    """The counts that the camera's last run from this machine recorded; None: it has none."""
+    found = []
+    for asset, key in RECORDED:
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[camera_id])
+        records = instance.fetch_materializations(wanted, limit=1).records
+        made = records[0].asset_materialization if records else None
+        value = made.metadata.get(key) if made else None
+        if value is None:
+            return None
+        found.append(str(value.value))
+    media, failed, visits = found
+    return media, failed, visits
+
+
+def _open(camera: Camera, profile: Profile, store_of: OpenStore) -> ObjectStore:
     """Open a camera's results.
 
-    Args:
-        local_clients: return the clients of a profile without a cloud.
-
     Raises:
-        StoreError: they cannot be reached.
-        UsageError: boto3 is not installed.
+        StoreError: the profile cannot reach them.
     """
-    if not camera.output_url.startswith(S3) or profile.cloud is not None:
+    if not _is_out_of_reach(camera, profile):
         return store_of(camera.output_url)
-    # Reading results needs no cloud profile, only credentials.
-    if not local_clients().credentials_found:
-        raise StoreError(
-            "its results are on S3, and there are no AWS credentials to count them with: run "
-            "`aws configure`, or set AWS_PROFILE"
-        )
-    return open_store(camera.output_url, local_clients())
+    raise StoreError("its results are on S3; name a cloud profile to count them")
 
 
 def _counts(store: ObjectStore) -> Counts:

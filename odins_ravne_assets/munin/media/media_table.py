@@ -224,8 +224,8 @@ def with_prefixes(media: pl.LazyFrame, prefixes: Mapping[str, str]) -> pl.LazyFr
     if not prefixes:
         return media
     first = next(iter(prefixes))
-    inside = pl.when(pl.col("source").is_null()).then("path")
-    inside = inside.otherwise(pl.col("path").str.slice(pl.col("source").str.len_chars() + 1))
+    below = pl.col("path").str.slice(pl.col("source").str.len_chars() + 1)
+    inside = pl.when(pl.col("source").is_null()).then("path").otherwise(below)
     source = pl.col("source").fill_null(first)
     begin = source.replace_strict(prefixes, default=None, return_dtype=pl.String)
     return media.with_columns(path=begin + inside).filter(pl.col("path").is_not_null())

@@ -22,6 +22,7 @@ from odins_ravne_assets.munin.media.gps_position import NO_POSITION, Position, p
 from odins_ravne_assets.munin.media.probe import clean_name
 from odins_ravne_assets.munin.media.tags import exif_block
 from odins_ravne_assets.munin.media.tags.exif_block import DAMAGED, ExifBlock, read_exif_block
+from odins_ravne_assets.munin.media.tags.iptc import iptc_times
 from odins_ravne_assets.munin.media.tags.maker_notes import (
     NO_MAKER_NOTE,
     MakerNote,
@@ -45,6 +46,7 @@ MALFORMED = (
     struct.error,
     zlib.error,
 )
+_IPTC_RESOURCE = 0x0404  # of Photoshop
 _NOTED_TIME = "the time is that of the camera's notes"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")  # the last two with a wrong mark
 
@@ -136,7 +138,13 @@ def tags_of_jpeg(picture: JpegImageFile) -> PictureTags:
             if not blocks or body.startswith(_TIFF_STARTS):
                 blocks.append([])
             blocks[-1].append(body)
-    return PictureTags([read_exif_block(b"".join(parts)) for parts in blocks], xmp)
+    photoshop = picture.info.get("photoshop")
+    iptc = photoshop.get(_IPTC_RESOURCE) if isinstance(photoshop, dict) else None
+    return PictureTags(
+        [read_exif_block(b"".join(parts)) for parts in blocks],
+        xmp,
+        iptc_times(iptc) if isinstance(iptc, bytes) else (),
+    )
 
 
 def tags_of_pillow(read: Callable[[], Image.Exif]) -> PictureTags:

@@ -79,24 +79,22 @@ def test_many_cameras_on_s3_share_one_client(
     assert created == ["s3"]
 
 
-def test_results_on_s3_are_counted_without_a_cloud_profile(
-    instance: dg.DagsterInstance, s3: S3Rig, monkeypatch: pytest.MonkeyPatch
+def test_without_a_cloud_profile_counts_on_s3_are_those_of_the_last_run(
+    instance: dg.DagsterInstance,
 ) -> None:
-    bucket = s3.bucket(s3.clients())
-    url = f"s3://{bucket}/results/north"
-    report = b'{"totals": {"media": 7, "failed": 1, "observations": 2}}'
-    open_store(url, s3.clients()).write_bytes("stage3/report.json", report)
-    north = Camera("north", f"s3://{bucket}/f/north", url)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
-    rows, remarks = status_of([north], load_profile("local", environ={}))
-    assert [row[2:5] for row in rows] == [("7", "1", "2")] and not remarks
-    monkeypatch.setattr(AwsClients, "credentials_found", False)
-    rows, remarks = status_of([north], load_profile("local", environ={}))
-    assert [row[2:5] for row in rows] == [("", "", "")]
-    assert remarks == [
-        "north: its results are on S3, and there are no AWS credentials to count them with: run "
-        "`aws configure`, or set AWS_PROFILE"
-    ]
+    north, south = (Camera(name, f"s3://b/f/{name}", f"s3://b/r/{name}") for name in ("n", "s"))
+    for asset, metadata in (
+        ("footage", {"media/files": 5}),
+        ("footage", {"media/files": 7}),
+        ("detections", {"media/failed": 1}),
+        ("observations", {"visits/total": 2}),
+    ):
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(asset, partition="n", metadata=metadata)
+        )
+    rows, remarks = status_of([north, south], load_profile("local", environ={}))
+    assert [row[2:5] for row in rows] == [("7", "1", "2"), ("", "", "")]
+    assert remarks == ["s: its results are on S3; name a cloud profile to count them"]
 
 
 @pytest.mark.parametrize(("width", "in_table"), [(80, False), (200, True)])

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import polars as pl
 import pytest
@@ -10,8 +10,10 @@ from media_files import write_picture
 
 from odins_ravne_assets.munin.media.camera_clock import CameraClocks, camera_clocks
 from odins_ravne_assets.munin.media.footage import refresh_media_table
+from odins_ravne_assets.munin.media.media_table import with_prefixes
 from odins_ravne_assets.munin.media.probe_process import probe_media
 from odins_ravne_assets.munin.media.source_match import RunFootage, find_sources
+from odins_ravne_assets.munin.media.source_removal import RemovedSource, remove_source
 from odins_ravne_assets.munin.media.source_store import SourceFootage, open_footage
 from odins_ravne_assets.munin.media.sources import (
     Source,
@@ -20,8 +22,10 @@ from odins_ravne_assets.munin.media.sources import (
     save_sources,
     source_name,
 )
+from odins_ravne_assets.munin.workload.footage_estimate import count_footage
 from resources.errors import StoreError, UsageError
 from resources.settings.clock_corrections import read_clock_corrections
+from resources.settings.loader import load_profile
 from resources.settings.profile import Stage0
 from resources.storage.layout import SOURCES_FILE
 from resources.storage.local_store import LocalStore, local_path
@@ -400,3 +404,77 @@ def test_a_damaged_list_is_named(ridge: Ridge, text: str) -> None:
     ridge.results.write_bytes(SOURCES_FILE, text.encode())
     with pytest.raises(StoreError, match=r"sources\.json: is damaged"):
         load_sources(ridge.results)
+
+
+# Removal
+
+
+def remove(ridge: Ridge, name: str) -> RemovedSource:
+    return remove_source(ridge.results, name, on_wait=lambda: None)
+
+
+def test_a_removed_source_takes_its_rows_with_it_and_can_be_added_again(ridge: Ridge) -> None:
+    cards = [ridge.card("a", 1, 2), ridge.card("b", 2, 3), ridge.card("c", 4)]
+    for card in cards:
+        ridge.run(card)
+    three = ridge.rows()
+    removed = remove(ridge, "a")
+    assert (removed.media, removed.place) == (2, cards[0].as_uri())
+    assert len(removed.hashes) == 1  # one of its pictures is on another card too
+    assert ridge.rows()["path"].to_list() == paths("b", 2) + paths("c", 1)
+    assert set(ridge.rows()["status"]) == {"ok"}  # no duplicate any more
+    remove(ridge, "c")
+    assert ridge.rows()["path"].to_list() == paths("", 2)
+    assert ridge.names() == ["b"]
+    for card in (cards[1], cards[2], cards[0]):
+        ridge.run(card)
+    assert sorted(ridge.rows()["path"]) == sorted(three["path"])
+
+
+def test_a_source_can_be_removed_while_its_card_and_the_others_are_away(ridge: Ridge) -> None:
+    ridge.run(ridge.card("a", 1), camera_clocks_of(ridge))
+    ridge.run(ridge.card("b", 2, exif=True), camera_clocks_of(ridge))
+    before = ridge.rows().filter(pl.col("source") == "b").drop("path", "source")
+    for name in "ab":
+        (ridge.root / name).rename(ridge.root / f"{name} away")
+    remove(ridge, "a")
+    assert ridge.rows().drop("path", "source").equals(before)  # with its corrected times
+
+
+def camera_clocks_of(ridge: Ridge) -> CameraClocks:
+    table = ridge.root / "clocks.csv"
+    table.write_text("camera_id,from,until,shift,utc_offset\nridge,,,+01:00,\n")
+    return camera_clocks(read_clock_corrections(table), ())
+
+
+def test_what_cannot_be_removed_is_refused(ridge: Ridge) -> None:
+    ridge.run(ridge.card("a", 1))
+    with pytest.raises(UsageError, match="a: is the only source of camera ridge"):
+        remove(ridge, "a")
+    with pytest.raises(UsageError, match=r"b: is no source of .*; its sources: a"):
+        remove(ridge, "b")
+
+
+# Plans
+
+
+def test_a_plan_counts_the_new_card_and_what_is_left_of_the_others(ridge: Ridge) -> None:
+    profile = load_profile("local", {}, {})
+    first, second = ridge.card("a", 1, 2), ridge.card("b", 3)
+    ridge.run(first)
+    for _ in range(2):  # before the second card is added, and after
+        found = find_sources(
+            "ridge", RunFootage(second.as_uri()), ridge.results, open_local, lambda path: None
+        )
+        footage = SourceFootage(found.opened, second.as_uri())
+        table = pl.DataFrame({"path": [each.key for each in footage.list()]})
+        assert table["path"].to_list() == paths("a", 2) + paths("b", 1)
+        counted = count_footage(footage, ridge.results, profile, never_read)
+        assert (counted.images, counted.frames) == (3, 3)
+        known = with_prefixes(ridge.rows().lazy(), footage.prefixes()).collect()["path"]
+        assert set(known) <= set(table["path"])
+        ridge.run(second)
+
+
+def never_read(path: Path) -> NoReturn:
+    raise AssertionError(f"{path} was read")
