@@ -45,6 +45,7 @@ class FolderUploadSource:
 
     def scan(self, state: SensorState, now: float) -> ScanResult:
         """See UploadSource."""
+        state.limit_to(now)
         root = local_path(self.uploads.url or "")
         found: dict[str, list[tuple[Medium, int]]] = {}
         footage: dict[str, str] = {}

@@ -94,6 +94,12 @@ class PendingCameras:
             if now - waits.last_heard >= quiet or now - waits.first_heard >= longest:
                 yield camera, waits
 
+    def limit_to(self, now: float) -> None:
+        """Replace future times of this machine by `now`."""
+        for waits in self.pending.values():
+            waits.first_heard = min(waits.first_heard, now)
+            waits.last_heard = min(waits.last_heard, now)
+
     def mark_requested(self, camera: str) -> None:
         """Record that a run of the camera is requested: it sees all uploads so far."""
         last_at = self.pending.pop(camera).last_at

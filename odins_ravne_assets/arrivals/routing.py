@@ -15,7 +15,9 @@ from resources.storage.object_store import unusable_name
 # Characters of a path in quarantine.
 MAX_PATH = 200
 DCIM = "dcim"
-CARD_WITHOUT_CAMERA = "is the folder that every camera makes on its card; move it into a folder with the camera's name"
+CARD_WITHOUT_CAMERA = (
+    "is the folder that cameras make on their cards; move it into a folder with its camera's name"
+)
 UNUSABLE = "has an empty name, . or .. in its key, which no file can have; rename the object"
 
 

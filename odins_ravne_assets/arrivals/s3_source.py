@@ -1,6 +1,7 @@
 """New footage on S3: event notifications through SQS, and listings for uploads without one."""
 
 from dataclasses import dataclass, field
+from time import monotonic
 from urllib.parse import urlsplit
 
 from odins_ravne_assets.arrivals import sqs
@@ -13,7 +14,6 @@ from odins_ravne_assets.arrivals.sensor_state import (
     request_due_runs,
 )
 from resources.aws.clients import AwsClients
-from resources.clock import system_clock
 from resources.settings.profile import Uploads
 
 # Seconds for reading the queue, and for listing: Dagster limits a tick to a minute, and the next
@@ -42,6 +42,7 @@ class S3UploadSource:
 
     def scan(self, state: SensorState, now: float) -> ScanResult:
         """See UploadSource."""
+        state.limit_to(now)
         self._quarantined, self._new_files = [], 0
         if self.uploads.queue_url:
             self._read_queue(state, now, self.uploads.queue_url)
@@ -65,10 +66,12 @@ class S3UploadSource:
     def _read_queue(self, state: SensorState, now: float, queue_url: str) -> None:
         """Read the queue. The cursor of the last scan is stored by now: delete its messages."""
         client = self.clients.of("sqs")
-        sqs.delete(client, queue_url, state.receipts)
+        with translate_aws_errors(f"uploads.queue_url {queue_url}", QUEUE_REMEDY):
+            self._read_messages(client, state, now, queue_url)
+
         state.receipts = []
-        until = system_clock().now() + SCAN_TIMEOUT_SECONDS
-        for message in sqs.receive(client, queue_url, lambda: system_clock().now() > until):
+        until = monotonic() + SCAN_TIMEOUT_SECONDS
+        for message in sqs.receive(client, queue_url, lambda: monotonic() > until):
             if message.uploads is None:
                 self._quarantine(
                     state, QuarantinedUpload(message.body[:80], "is not an upload event of S3")
@@ -101,14 +104,14 @@ class S3UploadSource:
             sweep.began = state.listed_at = now
             sweep.unseen = list(state.quarantined)
         began = sweep.began
-        until = system_clock().now() + SCAN_TIMEOUT_SECONDS
+        until = monotonic() + SCAN_TIMEOUT_SECONDS
         found = list_pages(
             self.clients.of("s3"),
             self._bucket,
             self._prefix,
             sweep,
             self.uploads.camera_pattern,
-            lambda: system_clock().now() > until,
+            lambda: monotonic() > until,
         )
         for each in found:
             if isinstance(each, QuarantinedUpload):

@@ -258,7 +258,8 @@ def camera_for_upload(name: str, footage: str, profile: Profile, catalog: Camera
 
     Raises:
         UsageError: another folder of the uploads, or an id that differs by case, is of this camera;
-            the folder looks like several cameras; or its results would be in another camera's place.
+            the folder looks like several cameras; or its results would be in another camera's
+            place.
     """
     uploads = profile.uploads
     root = (uploads.url or "").rstrip("/")
@@ -287,7 +288,11 @@ def camera_for_upload(name: str, footage: str, profile: Profile, catalog: Camera
 def _refuse_several_uploads(
     name: str, url: str, output: str, profile: Profile, catalog: CameraCatalog
 ) -> None:
-    """Refuse an uploaded folder that looks like several cameras, until a run has taken it as one."""
+    """Refuse an uploaded folder that looks like several cameras, unless a run has taken it as one.
+
+    Raises:
+        UsageError: names the folders, and what to do.
+    """
     selection = CameraSelection(CameraOptions(), profile, catalog, lambda line: None)
     several = find_several_cameras(selection.tree(url))
     if several:

@@ -26,6 +26,7 @@ from odins_ravne_assets.odin.totals import MACHINE_TIME_KINDS
 from resources.batch.outcome import AttemptOutcome
 from resources.pricing.prices import GIB, CostKind, Market
 from resources.printable import printable
+from resources.spreadsheets.formula_marks import mark
 
 Charge = dict[str, Any]  # values by column; None is FOCUS's null
 
@@ -172,7 +173,10 @@ def _text(value: Any) -> str:
         return f"{value:f}"
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None else printable(str(value))
+    if value is None:
+        return ""
+    # People open the file in a spreadsheet, and reasons and names come from outside.
+    return mark(printable(value)) if isinstance(value, str) else str(value)
 
 
 def _ledger_charges(rows: pl.DataFrame, account: BillingAccount) -> Iterator[Charge]:

@@ -67,6 +67,16 @@ class Attempt:
     host: dict[str, str] = field(default_factory=dict)
     work: dict[str, int | float] = field(default_factory=dict)
 
+    def age(self, now: float, asked: dict[str, float]) -> float:
+        """Return the seconds since it was intended.
+
+        If the time was set back since, by another process, they count from the first call.
+
+        Args:
+            asked: the time of the first call by name, to which this one is added.
+        """
+        return now - min(self.intended_at, asked.setdefault(self.name, now))
+
     @property
     def active(self) -> bool:
         """True while it is intended, queued or running."""

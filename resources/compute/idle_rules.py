@@ -60,6 +60,17 @@ class IdleState(BaseModel):
         default_factory=dict, validation_alias="holds", serialization_alias="holds"
     )
 
+    def not_after(self, now: float) -> "IdleState":
+        """Return the state without future times, which it has if the time was set back."""
+        return IdleState(
+            unused_since=None if self.unused_since is None else min(self.unused_since, now),
+            unwatched_since={key: min(since, now) for key, since in self.unwatched_since.items()},
+            leases={
+                key: LeaseRenewal(renewed_ns=each.renewed_ns, seen_at=min(each.seen_at, now))
+                for key, each in self.leases.items()
+            },
+        )
+
 
 @dataclass(frozen=True)
 class CleanupDecision:
@@ -97,6 +108,7 @@ def decide_cleanup(
     """
     if after_sleep:
         state = IdleState(leases=state.leases)
+    state = state.not_after(usage.at)
     leases = {
         key: _renewal(state.leases.get(key), ns, usage.at) for key, ns in usage.leases.items()
     }

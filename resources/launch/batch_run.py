@@ -172,7 +172,7 @@ class Launch:
 
     def _end_if_unknown(self, monitor: JobMonitor) -> None:
         """End an attempt whose job Batch does not return, unless it is new."""
-        age = self._clock.now() - monitor.attempt.intended_at
+        age = monitor.attempt.age(self._clock.now(), self.jobs.asked)
         if monitor.is_known or age > UNKNOWN_JOB_SECONDS:
             self._end(monitor, AttemptEnd.of_unknown_job(self._clock.now()))
 

@@ -231,7 +231,8 @@ class BatchStep:
             UnitDecisions(
                 Rules(self._aws.compute, self._profile.pipeline.cost_optimization),
                 priority_of(self._context.run),
-                ready_since=record.began_at,
+                # The time may have been set back since an earlier process began the launch.
+                ready_since=min(record.began_at, self._clock.now()),
                 deadline=None,
                 offers=self._current_offers,
                 clock=self._clock,

@@ -96,7 +96,7 @@ class EarlierLaunches:
         live = []
         for attempt in active:
             job = jobs.get(attempt.job_id or "")
-            is_new = now - attempt.intended_at <= UNKNOWN_JOB_SECONDS
+            is_new = attempt.age(now, self._asked) <= UNKNOWN_JOB_SECONDS
             if job["status"] not in ENDED_STATUSES if job else is_new:
                 live.append(attempt)
         return live

@@ -1,6 +1,6 @@
 """Submit the attempts of a launch: record the intent, open the Pipes session, submit the job."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 
@@ -37,6 +37,7 @@ class LaunchJobs:
     aws: Aws
     request: StepRequest
     hooks: LaunchHooks
+    asked: dict[str, float] = field(default_factory=dict)  # see `Attempt.age`
 
     def submit(self, unit: UnitRecord, queue: Queue, reason: str, after_crash: bool) -> JobMonitor:
         """Submit a unit's next job.
@@ -81,7 +82,7 @@ class LaunchJobs:
             queue = Names(self.aws.name).queue(attempt.queue)
             attempt.job_id = find_job(clients.of("batch"), queue, attempt.name)
         if attempt.job_id is None:
-            if clients.clock.now() - attempt.intended_at > UNKNOWN_JOB_SECONDS:
+            if attempt.age(clients.clock.now(), self.asked) > UNKNOWN_JOB_SECONDS:
                 unit.attempts.remove(attempt)
                 self.save()
             return None

@@ -88,4 +88,4 @@ def test_what_is_routed_to_a_camera_is_a_medium_of_its_run(names: list[str]) -> 
 def test_a_card_that_is_uploaded_without_a_folder_of_its_camera_is_refused(folder: str) -> None:
     refused = camera_of_key(f"{folder}/100RECNX/IMG_0001.JPG", PATTERN)
     assert isinstance(refused, QuarantinedUpload)
-    assert (refused.path, "camera's name" in refused.reason) == (folder, True)
+    assert (refused.path, "its camera's name" in refused.reason) == (folder, True)

@@ -59,6 +59,16 @@ def test_quarantine_does_not_grow_for_ever() -> None:
     assert not state.quarantine(QuarantinedUpload(f"bad {3 * MAX_QUARANTINED - 1}", "why"))
 
 
+def test_many_refused_folders_are_reported_once_each() -> None:
+    state = SensorState()
+    paths = [f"bad {number}" for number in range(3 * MAX_QUARANTINED)]
+    for listing in range(3):
+        new = [state.quarantine(QuarantinedUpload(path, "why")) for path in paths]
+        assert all(new) if listing == 0 else not any(new)
+        state = SensorState.read(state.text())
+    assert len(state.text()) < 20_000
+
+
 def test_a_notification_tells_the_key_as_it_is() -> None:
     body = """{"Records": [{"eventName": "ObjectCreated:CompleteMultipartUpload",
       "eventTime": "2026-11-23T02:14:05.123Z",
