@@ -222,8 +222,11 @@ def explain(field: str, ours: Read, theirs: Read, probe: Probe, tags: Tags) -> s
 Rule = Callable[[str, Read, Read, str, Tags], bool]
 
 
-def _same_to_the_minute(ours: Read, theirs: Read) -> bool:
-    return bool(ours.at and theirs.at and ours.at[:16] == theirs.at[:16])
+def _same_but_seconds_and_pm(ours: Read, theirs: Read) -> bool:
+    if not (ours.at and theirs.at):
+        return False
+    apart = datetime.fromisoformat(ours.at) - datetime.fromisoformat(theirs.at)
+    return theirs.at.endswith(":00") and apart.total_seconds() % 43_200 < 60
 
 
 EXPLANATIONS: tuple[tuple[Rule, str], ...] = (
@@ -267,9 +270,9 @@ EXPLANATIONS: tuple[tuple[Rule, str], ...] = (
         lambda field, ours, theirs, remark, tags: (
             field == "time"
             and theirs.tag == "RIFF:DateTimeOriginal"
-            and _same_to_the_minute(ours, theirs)
+            and _same_but_seconds_and_pm(ours, theirs)
         ),
-        "ExifTool drops the seconds of a date with slashes",
+        "ExifTool drops the seconds, and pm behind them, of a date with slashes",
     ),
     (
         lambda field, ours, theirs, remark, tags: (
@@ -280,6 +283,18 @@ EXPLANATIONS: tuple[tuple[Rule, str], ...] = (
             and bool(theirs.text)
         ),
         "the format marks UTC, cameras write their wall clock: container_time decides",
+    ),
+    (
+        lambda field, ours, theirs, remark, tags: (
+            field == "offset"
+            and theirs.tag == "H264:DateTimeOriginal"
+            and (
+                "DST" in (theirs.text or "")
+                or ours.offset is None
+                and abs(theirs.offset or 0) > 840
+            )
+        ),
+        "AVCHD: summer time is part of the offset; a zone of 15.5 hours (all bits set) is none",
     ),
     (
         lambda field, ours, theirs, remark, tags: (

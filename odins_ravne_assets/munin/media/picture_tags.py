@@ -56,7 +56,7 @@ class PictureTags:
     """The tags of a picture as they are stored.
 
     Attributes:
-        blocks: of EXIF; editors leave an empty one before the camera's.
+        blocks: of EXIF, in their order.
         xmp: the XMP packet; empty if there is none.
         times: other texts of the time of capture.
     """
@@ -66,8 +66,15 @@ class PictureTags:
     times: Sequence[str] = ()
 
     def get(self, tag: int) -> object:
-        """Return the value of the first block that has an EXIF tag."""
-        return next((block.tags[tag] for block in self.blocks if tag in block.tags), None)
+        """Return the value of an EXIF tag; of several blocks the last one that has it."""
+        return self.merged().get(tag)
+
+    def merged(self) -> dict[int, object]:
+        """Return the EXIF tags of all blocks; a later block replaces the values of an earlier one.
+
+        Editors leave a block of their own before the camera's.
+        """
+        return {tag: value for block in self.blocks for tag, value in block.tags.items()}
 
     def remarks(self) -> list[str]:
         """Return the remarks on damaged blocks."""
@@ -82,7 +89,8 @@ class PictureTags:
 
     def maker_note(self) -> MakerNote:
         """Return the camera's notes."""
-        make = clean_name(self.get(exif_block.MAKE))
+        makes = [clean_name(block.tags.get(exif_block.MAKE)) for block in self.blocks]
+        make = next((each for each in makes if (each or "").upper().startswith("RECONYX")), None)
         notes = (
             read_maker_note(block.tags.get(exif_block.MAKER_NOTE), make) for block in self.blocks
         )
@@ -90,7 +98,8 @@ class PictureTags:
 
     def recorded(self) -> tuple[RecordedTime, Literal["exif", "xmp"] | None]:
         """Return the time of capture and its source; remarks are on those before it too."""
-        exif = first_time(time_from_exif(block.tags) for block in self.blocks)
+        blocks = [self.merged(), *(block.tags for block in self.blocks)]
+        exif = first_time(map(time_from_exif, blocks))
         if not exif.at and (noted := self.maker_note().recorded_at):
             exif = RecordedTime(noted, None, (*exif.remarks, _NOTED_TIME))
         if exif.at:

@@ -1,7 +1,7 @@
 """Read the tags of an EXIF block that Stage 0 uses, and no others.
 
 Format: TIFF 6.0, section 2, and EXIF 2.32, 4.6. At most three directories of MAX_ENTRIES are
-read, and values of at most MAX_VALUE_BYTES, so that a crafted block costs no time. A broken tag is
+read, and at most MAX_NUMBERS numbers of a tag, so that a crafted block costs no time. A broken tag is
 left out with a remark, and the others are read.
 """
 
@@ -14,7 +14,7 @@ PREFIX = b"Exif\0\0"
 # EXIF in a JPEG has at most 64 KiB, some cameras write several segments.
 MAX_BLOCK_BYTES = 2**20
 MAX_ENTRIES = 1000
-MAX_VALUE_BYTES = 2**16
+MAX_NUMBERS = 64
 
 MAKE, MODEL, ORIENTATION, CHANGED = 0x010F, 0x0110, 0x0112, 0x0132
 ORIGINAL, DIGITIZED = 0x9003, 0x9004
@@ -164,8 +164,10 @@ class _Reader:
         """Return the value of an entry; None if it lies outside of the block or is too large."""
         size, form = _TYPES.get(entry.kind, (0, ""))
         length = size * entry.values
-        if not 0 < length <= MAX_VALUE_BYTES:
-            return b"" if size and not length else None
+        if not length:
+            return b"" if size else None
+        if form and entry.values > MAX_NUMBERS:
+            return None
         at = entry.at if length <= 4 else self._number(entry)
         data = self._block[at : at + length]
         if len(data) < length:

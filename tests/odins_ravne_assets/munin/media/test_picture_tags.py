@@ -23,6 +23,11 @@ TIME = b"2021:05:28 09:30:11\0"
 MAKE, ORIGINAL, CHANGED = exif_block.MAKE, exif_block.ORIGINAL, exif_block.CHANGED
 DATED = exif([Tag(CHANGED, ASCII, TIME)], [Tag(ORIGINAL, ASCII, TIME)])
 EDITOR = exif([Tag(MAKE, ASCII, b"Editor\0")])
+EDITED = exif([Tag(CHANGED, ASCII, b"2023:01:05 18:00:00\0")])
+ZEROS = exif(
+    [Tag(CHANGED, ASCII, b"0000:00:00 00:00:00\0")],
+    [Tag(ORIGINAL, ASCII, b"0000:00:00 00:00:00\0")],
+)
 XMP = packet('exif:DateTimeOriginal="2021-05-28T09:30:11+02:00"')
 
 
@@ -42,15 +47,16 @@ def probe(data: bytes, tmp_path: Path, name: str = "a.jpg") -> Probe:
     [
         ([b"Exif\0\0" + EDITOR, b"Exif\0\0" + DATED], "exif", None, None),
         ([b"Exif\0\0" + DATED, b"Exif\0\0" + EDITOR], "exif", None, None),
+        ([b"Exif\0\0" + EDITED, b"Exif\0\0" + DATED], "exif", None, None),
+        ([b"Exif\0\0" + DATED, b"Exif\0\0" + EDITED], "exif", None, None),
+        ([b"Exif\0\0" + DATED, b"Exif\0\0" + ZEROS], "exif", None, "EXIF time is blank or zeros"),
         ([b"Exif\0\0" + EDITOR, JPEG_PREFIX + XMP], "xmp", 120, None),
         ([JPEG_PREFIX + XMP, b"Exif\0\0" + DATED], "exif", None, None),
         ([JPEG_PREFIX + XMP], "xmp", 120, None),
         ([b"Exif\0\0JUNKJUNK", JPEG_PREFIX + XMP], "xmp", 120, "EXIF is damaged and ignored"),
         ([b"Exif\0\0" + DATED[:40], b"Exif\0\0" + DATED[40:]], "exif", None, None),
         (
-            [b"Exif\0\0" + exif([], [Tag(ORIGINAL, ASCII, b"0000:00:00 00:00:00\0")]),
-             JPEG_PREFIX + XMP],
-            "xmp", 120, "EXIF time is blank or zeros",
+            [b"Exif\0\0" + ZEROS, JPEG_PREFIX + XMP], "xmp", 120, "EXIF time is blank or zeros",
         ),
     ],
 )  # fmt: skip
@@ -60,6 +66,20 @@ def test_the_first_usable_time_of_a_jpeg_is_used(
     found = probe(with_segments(picture(), *segments), tmp_path)
     assert (found.recorded_at, found.time_source) == (TAKEN, source)
     assert (found.utc_offset_minutes, found.remark) == (offset, remark)
+
+
+def test_dates_of_iptc_are_read(tmp_path: Path) -> None:
+    values = ((55, b"20210528"), (60, b"093011+0200"))
+    iptc = b"".join(
+        bytes([0x1C, 2, dataset]) + struct.pack(">H", len(value)) + value
+        for dataset, value in values
+    )
+    resource = b"8BIM" + struct.pack(">HHI", 0x0404, 0, len(iptc)) + iptc
+    payload = b"Photoshop 3.0\0" + resource + b"\0" * (len(iptc) % 2)
+    jpeg = picture()
+    segment = b"\xff\xed" + struct.pack(">H", len(payload) + 2) + payload
+    found = probe(jpeg[:2] + segment + jpeg[2:], tmp_path)
+    assert (found.recorded_at, found.utc_offset_minutes) == (TAKEN, 120)
 
 
 def test_damaged_xmp_is_a_remark(tmp_path: Path) -> None:

@@ -124,3 +124,9 @@ def test_a_large_maker_note_is_no_damage(make_picture: Any, tmp_path: Path) -> N
     tags = {"DateTimeOriginal": "2021:05:28 09:30:11", "MakerNote": b"\1" * 60_000}
     probe = probe_media(make_picture(tmp_path / "a.jpg", exif=tags), Stage0())
     assert (probe.time_source, probe.remark) == ("exif", None)
+    block = exif(
+        [], [Tag(exif_block.MAKER_NOTE, UNDEFINED, b"\1" * 90_000), Tag(ORIGINAL, ASCII, TIME)]
+    )
+    (tmp_path / "b.jpg").write_bytes(jpeg_with(block))
+    probe = probe_media(tmp_path / "b.jpg", Stage0())
+    assert (probe.time_source, probe.remark) == ("exif", None)
