@@ -290,8 +290,7 @@ EXPLANATIONS: tuple[tuple[Rule, str], ...] = (
             and theirs.tag == "H264:DateTimeOriginal"
             and (
                 "DST" in (theirs.text or "")
-                or ours.offset is None
-                and abs(theirs.offset or 0) > 840
+                or (ours.offset is None and abs(theirs.offset or 0) > 840)
             )
         ),
         "AVCHD: summer time is part of the offset; a zone of 15.5 hours (all bits set) is none",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from odins_ravne_assets.arrivals import sqs
@@ -14,11 +15,17 @@ from odins_ravne_assets.arrivals.sensor_state import (
     request_due_runs,
 )
 from resources.aws.clients import AwsClients
+from resources.aws.errors import translate_aws_errors
 from resources.settings.profile import Uploads
+from resources.storage.s3.errors import translate_s3_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 # Seconds for reading the queue, and for listing: Dagster limits a tick to a minute, and the next
 # tick continues.
 SCAN_TIMEOUT_SECONDS = 20.0
+QUEUE_REMEDY = "allow sqs:ReceiveMessage and sqs:DeleteMessage on the queue"
 HOUR_SECONDS = 3600.0
 MINUTE_SECONDS = 60.0
 
@@ -67,9 +74,11 @@ class S3UploadSource:
         """Read the queue. The cursor of the last scan is stored by now: delete its messages."""
         client = self.clients.of("sqs")
         with translate_aws_errors(f"uploads.queue_url {queue_url}", QUEUE_REMEDY):
-            self._read_messages(client, state, now, queue_url)
+            sqs.delete(client, queue_url, state.receipts)
+            state.receipts = []
+            self._receive(client, state, now, queue_url)
 
-        state.receipts = []
+    def _receive(self, client: "SQSClient", state: SensorState, now: float, queue_url: str) -> None:
         until = monotonic() + SCAN_TIMEOUT_SECONDS
         for message in sqs.receive(client, queue_url, lambda: monotonic() > until):
             if message.uploads is None:
@@ -113,11 +122,12 @@ class S3UploadSource:
             self.uploads.camera_pattern,
             lambda: monotonic() > until,
         )
-        for each in found:
-            if isinstance(each, QuarantinedUpload):
-                self._quarantine(state, each)
-            elif each.camera_id not in state.cameras.pending:
-                self._compare(state, each, now, began)
+        with translate_s3_errors(self.uploads.url or ""):
+            for each in found:
+                if isinstance(each, QuarantinedUpload):
+                    self._quarantine(state, each)
+                elif each.camera_id not in state.cameras.pending:
+                    self._compare(state, each, now, began)
         if not sweep.began:
             state.release(state.quarantined.keys() & set(sweep.unseen))
 

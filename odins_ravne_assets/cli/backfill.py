@@ -2,7 +2,8 @@
 
 import fnmatch
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from resources.errors import UsageError
 from resources.spot.policy import PRIORITY_TAG, Priority
 from resources.storage.layout import BACKFILLS_FOLDER
 from resources.storage.local_store import LocalStore
+from resources.storage.stored_json import read_json_object
 
 BACKFILL_TAG = "munin/backfill"
 # Values of --stages, and the job of each.
@@ -41,6 +43,12 @@ class Backfill:
     update: bool = False
 
 
+# The request of a backfill, and the keys that it has in every version.
+REQUEST_FILE = re.compile(r"([1-9]\d{0,8})\.json", re.ASCII)
+REQUEST_KEYS = tuple(each.name for each in fields(Backfill))
+REQUIRED_KEYS = tuple(each.name for each in fields(Backfill) if each.default is MISSING)
+
+
 def backfill(
     context: typer.Context,
     cameras: Annotated[
@@ -61,7 +69,7 @@ def backfill(
     A camera that fails does not affect the others. Ctrl-C stops it; --resume continues.
     """
     if resume:
-        request = _read(resume)
+        request = read_request(resume)
         if update and not request.update:
             raise UsageError(
                 f"--update: backfill {resume} began without it; resume it without, or start "
@@ -71,8 +79,9 @@ def backfill(
     else:
         request = _new_backfill(context.obj.name, cameras or ["*"], stages, priority, update)
     job = prepare_job(context, request.job, dict(request.overrides), {})
+    if not resume:
+        request = numbered(request)
     catalog = CameraCatalog(catalog_folder())
-    _store().write_bytes(f"{request.number}.json", json.dumps(asdict(request), indent=1).encode())
     done = cameras_done(request.number)
     remaining = [catalog.get(name) for name in request.cameras if name not in done]
     out.print(
@@ -108,9 +117,8 @@ def _new_backfill(
                 f"--cameras {pattern}: matches no known camera; munin status lists the "
                 f"{len(known)} known ones"
             )
-    numbers = [int(found.key.removesuffix(".json")) for found in _store().list()]
     return Backfill(
-        str(max(numbers, default=0) + 1),
+        "",
         profile,
         JOB_OF_STAGES[stages],
         tuple(chosen),
@@ -120,13 +128,36 @@ def _new_backfill(
     )
 
 
-def _read(number: str) -> Backfill:
+def numbered(request: Backfill) -> Backfill:
+    """Store a request under the next number, under a lock: several may begin at the same time."""
+    store = _store()
+    with store.exclusive(lambda: None):
+        numbered = replace(request, number=str(max(_numbers(store), default=0) + 1))
+        content = json.dumps(asdict(numbered), indent=1).encode()
+        store.write_bytes(f"{numbered.number}.json", content)
+    return numbered
+
+
+def _numbers(store: LocalStore) -> list[int]:
+    """Return the numbers of the known backfills; other files in the folder have none."""
+    found = (REQUEST_FILE.fullmatch(each.key) for each in store.list())
+    return sorted(int(match[1]) for match in found if match)
+
+
+def read_request(number: str) -> Backfill:
+    """Return the stored request of a backfill.
+
+    Raises:
+        UsageError: there is none of this number.
+        StoreError: it is damaged.
+    """
     store, key = _store(), f"{number}.json"
-    if not number.isdigit() or not store.exists(key):
-        known = ", ".join(sorted(found.key.removesuffix(".json") for found in store.list()))
+    if not REQUEST_FILE.fullmatch(key) or not store.exists(key):
+        known = ", ".join(map(str, _numbers(store)))
         raise UsageError(f"--resume {number}: no such backfill; known: {known or 'none'}")
-    tree = json.loads(store.read_bytes(key))
-    return Backfill(**{**tree, "cameras": tuple(tree["cameras"])})
+    tree = read_json_object(store, key, "start the backfill anew", *REQUIRED_KEYS)
+    values = {name: value for name, value in tree.items() if name in REQUEST_KEYS}
+    return Backfill(**{**values, "cameras": tuple(tree["cameras"])})
 
 
 def cameras_done(number: str) -> set[str]:

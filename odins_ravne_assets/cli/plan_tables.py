@@ -112,7 +112,8 @@ def _footnotes(plan: RunPlan) -> Iterator[str]:
     used = {each.instance_type for each in plan.estimates}
     sources = {each.source for kind, each in plan.throughputs.items() if kind in used}
     assumed = sorted(source for source in sources if source.startswith("assumed"))
-    for source in assumed:
-        yield f"? {source}. A first run measures it."
+    if assumed:
+        reasons = " / ".join(source.removeprefix("assumed: ") for source in assumed)
+        yield f"? assumed until a first run measures it: {reasons}"
     if any(not each.within_bid for each in plan.estimates):
         yield "! above bid_percentage of the on-demand price: not used"

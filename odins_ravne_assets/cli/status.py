@@ -161,5 +161,9 @@ def _counts(store: ObjectStore) -> Counts:
     """
     if not store.exists(REPORT_JSON):
         return "", "", ""
-    totals = read_json_object(store, REPORT_JSON, REPORT_REMEDY, "totals")["totals"]
-    return str(totals["media"]), str(totals["failed"]), str(totals["observations"])
+    report = read_json_object(store, REPORT_JSON, REPORT_REMEDY, "totals")
+    totals = report["totals"]
+    media = str(totals["media"])
+    if sources := report.get("sources"):
+        media = f"{media} in {len(sources)} sources"
+    return media, str(totals["failed"]), str(totals["observations"])

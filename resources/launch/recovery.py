@@ -1,7 +1,7 @@
 """Jobs that earlier launches of a camera have left running, after their orchestrator died."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from resources.aws.batch_states import ENDED_STATUSES
 from resources.aws.clients import AwsClients
@@ -32,6 +32,7 @@ class EarlierLaunches:
     clock: Clock
     name: str
     on_log: OnLog
+    _asked: dict[str, float] = field(default_factory=dict)  # see `Attempt.age`
 
     def take_over(self, records: Sequence[LaunchRecord], settings: str) -> None:
         """Make sure that no job of these launches is running.

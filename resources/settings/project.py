@@ -67,12 +67,12 @@ class Project(_Part):
     )
     species: SpeciesList = Field(
         (),
-        description="CSV of the species of the study area: scientific_name, common_name, class, "
+        description="CSV or XLSX of the species of the study area: scientific_name, common_name, class, "
         "order, family, genus; empty: any species.",
     )
     deployments: Deployments = Field(
         (),
-        description="CSV of deployments in Camtrap DP's format, of which cameraID, latitude and "
+        description="CSV or XLSX of deployments in Camtrap DP's format, of which cameraID, latitude and "
         "longitude are required; empty: deployments.csv or .xlsx next to the footage.",
     )
 

@@ -9,10 +9,9 @@ Rules
   `utc_offset_minutes` changes (summer time, a corrected clock), 02:30+02:00 and 02:34+01:00 are 64
   minutes apart. Start and end are times of the camera's clock, each with the offset of its own row,
   or of the row before it.
-- The rows of a medium without a time are one observation without start and end, whose duration is
-  the time between its frames.
-- Observations on video alone that are shorter than `min_duration` are dropped and counted. Those
-  with a still are retained, however short.
+- The rows of a medium without a time are one observation without start, end and duration.
+- Observations on video alone that are shorter than `min_duration` are dropped and counted; without a
+  time, by the time between their frames. Those with a still are retained, however short.
 - Confidences are compared as Float32, as stored: 0.7 reaches a threshold of 0.7.
 """
 
@@ -290,7 +289,7 @@ def _observations_table(
             detection_offsets=pl.when(
                 pl.col("detection_offsets").list.drop_nulls().list.n_unique() > 1
             ).then("detection_offsets"),
-            duration_seconds=seconds("duration_ms"),
+            duration_seconds=pl.when(pl.col("start_at").is_not_null()).then(seconds("duration_ms")),
             label_source=pl.when(machine).then(pl.lit("machine")).otherwise(pl.lit("reviewer")),
             needs_review=machine
             & ~pl.col("repeat")

@@ -75,6 +75,7 @@ def build_report(
             "observations": _time_range(observations.lazy(), "start_at", "end_at"),
         },
         "totals": _totals(tables, compressed),
+        **_sources(tables.media),
         "media_by_kind_and_status": _media_by_kind_and_status(tables.processed),
         "failed_by_reason": dict(_counts(_failed(tables.processed), "reason")),
         "failed_examples": _paths(_failed(tables.processed)),
@@ -90,6 +91,14 @@ def build_report(
 def encode_json(content: Json) -> bytes:
     """Encode indented JSON as UTF-8, keys in insertion order."""
     return json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
+
+
+def _sources(media: pl.LazyFrame) -> Json:
+    """Return the media of each source, if the camera has several: munin/media/sources.py."""
+    counts = media.group_by("source", maintain_order=True).agg(pl.len()).collect()
+    if counts.height < 2:
+        return {}
+    return {"sources": [{"name": name, "media": count} for name, count in counts.iter_rows()]}
 
 
 def _totals(tables: Stage3Tables, compressed: CompressionResult) -> Json:

@@ -1,6 +1,9 @@
 """`munin backfill`: stages again for many cameras."""
 
+import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -9,6 +12,8 @@ from in_process import MuninInProcess
 from media_files import write_picture
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cli.backfill import Backfill, numbered, read_request
+from resources.errors import StoreError
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,36 @@ def test_a_pattern_that_matches_no_camera_is_refused(munin: Munin) -> None:
 def test_unknown_stages_and_numbers_are_refused(munin: Munin) -> None:
     assert "--stages 4: must be one of 1-3, 1, 2, 2-3, 3" in munin("backfill", "--stages", "4").err
     assert "no such backfill" in munin("backfill", "--resume", "99").err
+
+
+def test_backfills_that_begin_together_get_different_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    request = Backfill("", "local", "stage3", ("a",), {})
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(lambda _: numbered(request).number, range(16)))
+    assert sorted(map(int, numbers)) == list(range(1, 17))
+
+
+def test_other_files_in_the_folder_of_backfills_harm_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "backfills").mkdir()
+    for name in ("notes.txt", "1 (copy).json", "x.json", "7.json~", "0x9.json"):
+        (tmp_path / "backfills" / name).write_text("?")
+    assert numbered(Backfill("", "local", "stage3", ("a",), {})).number == "1"
+
+
+def test_a_request_of_another_version_is_read_and_a_damaged_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "backfills").mkdir()
+    stored = {"number": "3", "profile": "p", "job": "stage3", "cameras": ["a"], "overrides": {}}
+    (tmp_path / "backfills" / "3.json").write_text(json.dumps(stored | {"from_a_newer": 1}))
+    assert read_request("3") == Backfill("3", "p", "stage3", ("a",), {})
+    (tmp_path / "backfills" / "4.json").write_text(json.dumps(stored)[:-9])
+    with pytest.raises(StoreError, match=r"4\.json: is damaged .*; start the backfill anew"):
+        read_request("4")

@@ -176,3 +176,11 @@ def test_a_day_of_requests_ends_within_its_month() -> None:
     text = focus_csv(rows, None, None, BillingAccount("123456789012", "ravne"), last.timestamp())
     [charge] = list(csv.DictReader(io.StringIO(text)))
     assert charge["ChargePeriodEnd"] == charge["BillingPeriodEnd"] == "2026-12-01T00:00:00Z"
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_marked_and_no_number_is() -> None:
+    rows = ledger(row(**SECOND | {"usd": "-0.01"}))
+    text = focus_csv(rows, None, None, BillingAccount("123456789012", "=1+1"), NOON.timestamp())
+    [charge] = list(csv.DictReader(io.StringIO(text)))
+    assert charge["BillingAccountName"] == "'=1+1"
+    assert Decimal(charge["EffectiveCost"]) == Decimal("-0.01")

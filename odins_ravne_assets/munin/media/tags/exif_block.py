@@ -1,8 +1,8 @@
 """Read the tags of an EXIF block that Stage 0 uses, and no others.
 
 Format: TIFF 6.0, section 2, and EXIF 2.32, 4.6. At most three directories of MAX_ENTRIES are
-read, and at most MAX_NUMBERS numbers of a tag, so that a crafted block costs no time. A broken tag is
-left out with a remark, and the others are read.
+read, and at most MAX_NUMBERS numbers of a tag, so that a crafted block costs no time. A broken tag
+is left out with a remark, and the others are read.
 """
 
 import struct
@@ -171,8 +171,7 @@ class _Reader:
         at = entry.at if length <= 4 else self._number(entry)
         data = self._block[at : at + length]
         if len(data) < length:
-            # Of a text, a part is left: its end may be cut off.
-            return data if not form and data and at else None
+            return None
         if not form:
             return data
         numbers = struct.unpack(f"{self._order}{form * entry.values}", data)

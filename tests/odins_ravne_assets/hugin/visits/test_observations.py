@@ -343,9 +343,9 @@ def test_each_medium_without_a_time_is_an_observation_without_a_time() -> None:
         "source_video", "start_at", "end_at", "duration_seconds", "detection_count"
     ).rows() == [
         ("IMG_01120000000000.JPG", NOON, NOON, 0.0, 1),
-        ("a.jpg", None, None, 0.0, 2),
-        ("b.jpg", None, None, 0.0, 1),
-        ("c.mp4", None, None, 7.0, 8),
+        ("a.jpg", None, None, None, 2),
+        ("b.jpg", None, None, None, 1),
+        ("c.mp4", None, None, None, 8),
     ]
 
 
@@ -590,7 +590,7 @@ def reference_observations(rows: list[Row], settings: Stage3) -> tuple[list[Row]
     retained = [
         observation
         for observation, part in zip(found, split, strict=True)
-        if observation["duration_seconds"] >= settings.min_duration
+        if observation.pop("length") >= settings.min_duration
         or any(row["kind"] == "image" for row in part)
     ]
     retained.sort(
@@ -680,7 +680,8 @@ def reference_observation(rows: list[Row], settings: Stage3) -> Row:
         "utc_offset_minutes": first["utc_offset_minutes"],
         "end_utc_offset_minutes": offsets_before[-1],
         "detection_offsets": offsets_before if len({*offsets_before} - {None}) > 1 else None,
-        "duration_seconds": duration,
+        "duration_seconds": None if first["captured_at"] is None else duration,
+        "length": duration,  # for min_duration
         "max_confidence": pytest.approx(max(confidences)),
         "avg_confidence": pytest.approx(sum(confidences) / len(confidences)),
         "detection_count": len(rows),
