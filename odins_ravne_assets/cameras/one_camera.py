@@ -8,6 +8,7 @@ of dates, visits and checks, of kinds of media, and what tools sort media into.
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
@@ -19,6 +20,7 @@ from odins_ravne_assets.cameras.card_folders import (
     is_dcim,
 )
 from odins_ravne_assets.cameras.folder_tree import FolderTree
+from resources.errors import UsageError
 
 # Folders below INPUT down to which camera folders are searched: INPUT/year/project/camera.
 MAX_DEPTH = 3
@@ -101,7 +103,7 @@ def find_several_cameras(
         depth: levels of folders that are searched.
 
     Raises:
-        UsageError, StoreError: a folder cannot be listed.
+        UsageError, StoreError: the folder cannot be listed.
     """
     folders = tree.folders(path)
     if any(map(is_dcim, (*folders, path.rpartition("/")[2] or tree.name))):
@@ -112,7 +114,7 @@ def find_several_cameras(
     candidates = (
         name
         for name in _candidates(folders)
-        if (not loose or _is_strong(tree, path, name)) and tree.holds_media(_join(path, name))
+        if (not loose or _is_strong(tree, path, name)) and _holds_media(tree, _join(path, name))
     )
     found = tuple(islice(candidates, MAX_NAMED + 1))
     if len(found) > 1:
@@ -161,14 +163,26 @@ def _is_strong(tree: FolderTree, path: str, name: str) -> bool:
     """Return True if a folder looks like a camera also beside media, such as a map of the sites."""
     if CAMERA_NAME.fullmatch(name):
         return True
-    inner = tree.folders(_join(path, name))
-    return any(is_dcim(each) or CARD_FOLDER.fullmatch(each) for each in inner)
+    with suppress(UsageError):
+        inner = tree.folders(_join(path, name))
+        return any(is_dcim(each) or CARD_FOLDER.fullmatch(each) for each in inner)
+    return False
+
+
+def _holds_media(tree: FolderTree, path: str) -> bool:
+    """Return True if there are media in a folder; False if it cannot be listed.
+
+    The run reports a folder of its camera that cannot be listed, and goes on.
+    """
+    with suppress(UsageError):
+        return tree.holds_media(path)
+    return False
 
 
 def _worth_searching(tree: FolderTree, path: str, folders: list[str]) -> Iterator[str]:
     """Yield the only folder with media, or the first folders of dates: cameras may be in them."""
     with_media = tuple(
-        islice((name for name in folders if tree.holds_media(_join(path, name))), FEW_DATES)
+        islice((name for name in folders if _holds_media(tree, _join(path, name))), FEW_DATES)
     )
     yield from with_media if len(with_media) == 1 else filter(is_part_of_camera, with_media)
 

@@ -6,6 +6,7 @@ import pytest
 
 from odins_ravne_assets.cameras.folder_tree import LocalTree
 from odins_ravne_assets.cameras.one_camera import find_several_cameras, is_part_of_camera
+from resources.errors import UsageError
 
 
 def put(root: Path, *names: str) -> None:
@@ -71,6 +72,29 @@ def test_cameras_are_found_below_folders_of_a_project_or_a_date(tmp_path: Path) 
     )
     assert found(tmp_path / "a") == ("2026/project", ("north", "south"))
     assert found(tmp_path / "b") == ("2026-05-01", ("north", "south"))
+
+
+class ClosedTree(LocalTree):
+    """A tree in which folders named `closed…` cannot be listed, as without permission."""
+
+    def holds_media(self, path: str = "") -> bool:
+        if "closed" in path:
+            raise UsageError(f"{path}: cannot be listed: Permission denied")
+        return super().holds_media(path)
+
+    def folders(self, path: str = "") -> list[str]:
+        if "closed" in path:
+            raise UsageError(f"{path}: cannot be listed: Permission denied")
+        return super().folders(path)
+
+
+def test_folders_that_cannot_be_listed_are_left_to_the_run(tmp_path: Path) -> None:
+    put(tmp_path, "closed-1/1.jpg", "closed-2/1.jpg", "north/1.jpg")
+    assert find_several_cameras(ClosedTree(tmp_path)) is None
+    put(tmp_path, "map.jpg")
+    assert find_several_cameras(ClosedTree(tmp_path)) is None
+    put(tmp_path / "more", "south/1.jpg", "north/1.jpg", "closed/1.jpg")
+    assert find_several_cameras(ClosedTree(tmp_path / "more")) is not None
 
 
 def test_a_message_names_the_first_folders(tmp_path: Path) -> None:

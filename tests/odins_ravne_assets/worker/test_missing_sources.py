@@ -57,7 +57,16 @@ class Ridge:
     def medium(self, path: str, shift: int) -> Medium:
         file = write_picture(self.root / path, shift=shift)
         stat = file.stat()
-        return Medium(path, f"{shift:064x}", "image", 64, 48, stat.st_size, stat.st_mtime_ns)
+        return Medium(
+            path=path,
+            content_hash=f"{shift:064x}",
+            kind="image",
+            format="jpeg",
+            width=64,
+            height=48,
+            bytes=stat.st_size,
+            modified_ns=stat.st_mtime_ns,
+        )
 
     def context(self, update: bool = False) -> StepContext:
         camera = Camera("ridge", (self.root / "b").as_uri(), self.results.url)
