@@ -67,13 +67,13 @@ class Project(_Part):
     )
     species: SpeciesList = Field(
         (),
-        description="CSV or XLSX of the species of the study area: scientific_name, common_name, class, "
-        "order, family, genus; empty: any species.",
+        description="CSV or XLSX of the species of the study area: scientific_name, common_name, "
+        "class, order, family, genus; empty: any species.",
     )
     deployments: Deployments = Field(
         (),
-        description="CSV or XLSX of deployments in Camtrap DP's format, of which cameraID, latitude and "
-        "longitude are required; empty: deployments.csv or .xlsx next to the footage.",
+        description="CSV or XLSX of deployments in Camtrap DP's format, of which cameraID, latitude "
+        "and longitude are required; empty: deployments.csv or .xlsx next to the footage.",
     )
 
     @field_validator("time_zone")

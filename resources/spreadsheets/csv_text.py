@@ -3,19 +3,21 @@
 Encodings: UTF-8 with or without a byte order mark; UTF-16 with one, or without one if the text is
 plainly UTF-16; else Windows-1252, which spreadsheets in Europe and America write.
 
-Separators: comma, semicolon or tab; the one that cuts the first line into the most known column
+Separators: comma, semicolon or tab; the one that cuts a line at the top into the most known column
 names. A line `sep=;` above names it, as spreadsheets write and read it.
 """
 
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections.abc import Collection, Iterator
 
 from resources.errors import UsageError
 
 SEPARATORS = ",;\t"
+HEADER_WITHIN = 20  # lines in which the names of columns are searched
 MAX_CELL = 131_072  # characters; the csv module's limit, four times a spreadsheet's
 
 OLE_START = b"\xd0\xcf\x11\xe0"
@@ -146,25 +148,25 @@ def _separator_line(text: str, name: str) -> tuple[int, str | None]:
 
 def _sniffed(text: str, known: Collection[str]) -> str:
     """The separator that finds the most known columns, or else the most columns."""
-    header = _first_line(text)
+    folded = {each.casefold() for each in known}
+    lines = [each for each in itertools.islice(io.StringIO(text, newline=None), HEADER_WITHIN)]
+    # A line of separators alone says nothing.
+    lines = [each for each in lines if each.strip(f'{SEPARATORS}" \n')]
 
-    def found(separator: str) -> tuple[int, int]:
+    def found(separator: str, line: str) -> tuple[int, int]:
         try:
-            cells = next(csv.reader([header], delimiter=separator), [])
+            cells = next(csv.reader([line], delimiter=separator), [])
         except csv.Error:
             return 0, 0
-        names = [cell.strip() for cell in cells]
-        return len(set(names) & set(known)), sum(map(bool, names))
+        names = [cell.strip().casefold() for cell in cells]
+        return len(folded.intersection(names)), sum(map(bool, names))
 
-    return max(SEPARATORS, key=found)  # the first of equals: the comma
+    def best(separator: str) -> tuple[int, int]:
+        """Known names of the line that has the most, and columns of the first line."""
+        most = max((found(separator, line)[0] for line in lines), default=0)
+        return most, found(separator, lines[0])[1] if lines else 0
 
-
-def _first_line(text: str) -> str:
-    """The first line that has something else than separators."""
-    for line in io.StringIO(text, newline=None):
-        if line.strip(f'{SEPARATORS}" \r\n'):
-            return line
-    return ""
+    return max(SEPARATORS, key=best)  # the first of equals: the comma
 
 
 def _records(text: str, first: int, separator: str, name: str) -> Iterator[tuple[int, list[str]]]:

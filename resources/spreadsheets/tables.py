@@ -4,6 +4,7 @@ One reader for all of them, so that a table is read the same way whatever it is 
 decides what the file is, not its name.
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resources.errors import UsageError
-from resources.spreadsheets.csv_text import csv_records
+from resources.spreadsheets.csv_text import HEADER_WITHIN, csv_records
 from resources.spreadsheets.formula_marks import unmark
 
 MAX_BYTES = 512 * 1024**2
@@ -135,9 +136,7 @@ def _table(
     known: Collection[str],
     separator: str,
 ) -> Table:
-    line, header = next(
-        ((line, cells) for line, cells in records if any(map(str.strip, cells))), (1, [])
-    )
+    line, header, records = _header(records, required, known)
     if not header:
         raise UsageError(f"{name}: has no rows; its first line must name the columns")
     if len(header) > MAX_COLUMNS:
@@ -153,6 +152,26 @@ def _table(
         decimal_comma=_has_decimal_comma(rows, separator),
         unnamed=tuple(f"column {place + 1}" for place in sorted(filled)),
     )
+
+
+def _header(
+    records: Iterator[Record], required: Collection[str], known: Collection[str]
+) -> tuple[int, list[str], Iterator[Record]]:
+    """The header, its line, and the records below it.
+
+    The header is the first record that has the required columns and any known one, so that a title
+    may be above it; else the first that is not blank.
+    """
+    first = list(itertools.islice(records, HEADER_WITHIN))
+    wanted = {each.casefold() for each in required}
+    any_of = {each.casefold() for each in (*required, *known)}
+    names = [{unmark(text.strip()).casefold() for text in cells} - {""} for _, cells in first]
+    filled = [place for place, each in enumerate(names) if each]
+    likely = [p for p in filled if wanted <= names[p] and (not any_of or names[p] & any_of)]
+    if not filled:
+        return 1, [], records
+    place = (likely or filled)[0]
+    return *first[place], itertools.chain(first[place + 1 :], records)
 
 
 def _in_known_case(names: list[str], known: Collection[str]) -> list[str]:
@@ -214,12 +233,9 @@ def _check_errors(name: str, rows: Iterable[Row], used: Collection[str]) -> None
 def _has_decimal_comma(rows: Iterable[Row], separator: str) -> bool:
     """True if a comma in a number can only be a decimal comma.
 
-    A comma that separates columns is none. Spreadsheets write semicolons where the comma is the
-    decimal separator. Else a number must show it: one that cannot have separators of thousands,
-    with no decimal point in another.
+    Spreadsheets write semicolons where the comma is the decimal separator. Else a number must show
+    it: one that cannot have separators of thousands, with no decimal point in another.
     """
-    if separator == ",":
-        return False
     if separator == ";":
         return True
     texts = {text for row in rows for text in row.cells.values() if text[-1:].isdecimal()}

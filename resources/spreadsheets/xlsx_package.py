@@ -31,6 +31,8 @@ _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^<>]*\bref\s*=\s*[\"']([A-Z0-9:]{2,24})[\"']")
 _ENCODING = re.compile(rb"<\?xml[^>]*\bencoding\s*=\s*[\"']([^\"']*)[\"']")
 _DECLARATION = re.compile(rb"<!(?!--)|\x00")  # DOCTYPE, CDATA, and UTF-16
+# In sheets and texts, also what could hide the end of a row: comments, instructions.
+_HIDING = re.compile(rb"<!|<\?(?!xml\s)|\x00")
 
 # What other ZIP archives hold.
 _OTHER_KINDS = (
@@ -50,7 +52,7 @@ class SheetFacts:
 
 
 def check_package(archive: ZipFile, name: str) -> dict[str, SheetFacts]:
-    """Check the parts of a workbook; return what each sheet has, by the part's name.
+    """Check the parts of a workbook; return what each part of XML has, by its name.
 
     Args:
         name: of the file, for messages.
@@ -62,17 +64,11 @@ def check_package(archive: ZipFile, name: str) -> dict[str, SheetFacts]:
     _check_kind(archive, {part.filename for part in parts}, name)
     if len(parts) > MAX_PARTS or len({part.filename for part in parts}) < len(parts):
         raise _unusual(name, "it has too many parts, or two of one name")
-    xml = [part for part in parts if part.filename.lower().endswith((".xml", ".rels"))]
-    if sum(part.file_size for part in xml) > MAX_UNPACKED:
+    if sum(part.file_size for part in parts) > MAX_UNPACKED:
         raise UsageError(
             f"{name}: is larger than {MAX_UNPACKED // 1024**2} MB unpacked; save the table as CSV"
         )
-    found: dict[str, SheetFacts] = {}
-    for part in xml:
-        facts = _scan(archive, part, name)
-        if _is_sheet(part):
-            found[part.filename] = facts
-    return found
+    return {part.filename: _scan(archive, part, name) for part in parts if _is_xml(archive, part)}
 
 
 def _check_kind(archive: ZipFile, names: set[str], name: str) -> None:
@@ -89,6 +85,14 @@ def _check_kind(archive: ZipFile, names: set[str], name: str) -> None:
         raise not_a_table(name, "a ZIP archive")
 
 
+def _is_xml(archive: ZipFile, part: ZipInfo) -> bool:
+    """True for a part that a parser may take for XML, whatever its name."""
+    if part.filename.lower().endswith((".xml", ".rels")):
+        return True
+    with archive.open(part) as file:
+        return b"<" in file.read(64)
+
+
 def _is_sheet(part: ZipInfo) -> bool:
     return part.filename.startswith("xl/worksheets/") and part.filename.endswith(".xml")
 
@@ -103,7 +107,7 @@ def _scan(archive: ZipFile, part: ZipInfo, name: str) -> SheetFacts:
     since, count = 0, 0  # bytes since the end of a row or text; ends
     with archive.open(part) as file:
         for piece, fresh in _pieces(file, name):
-            _check_markup(piece, name, part)
+            _check_markup(piece, name, part, strict=is_texts or _is_sheet(part))
             ends = [match.end() for match in end.finditer(piece) if match.end() > fresh]
             count += len(ends)
             since = len(piece) - ends[-1] if ends else since + len(piece) - fresh
@@ -132,9 +136,9 @@ def _pieces(file: IO[bytes], name: str) -> Iterator[tuple[bytes, int]]:
         ) from None
 
 
-def _check_markup(piece: bytes, name: str, part: ZipInfo) -> None:
+def _check_markup(piece: bytes, name: str, part: ZipInfo, strict: bool) -> None:
     encoding = _ENCODING.search(piece)
-    if _DECLARATION.search(piece) or (
+    if (_HIDING if strict else _DECLARATION).search(piece) or (
         encoding and encoding[1].upper() not in {b"UTF-8", b"UTF8", b"US-ASCII"}
     ):
         raise _unusual(name, f"its part {part.filename} is not plain XML in UTF-8")

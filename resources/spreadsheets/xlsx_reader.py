@@ -16,9 +16,9 @@ from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile, ZipFile
 
 from resources.errors import UsageError
+from resources.spreadsheets.csv_text import HEADER_WITHIN
 from resources.spreadsheets.xlsx_package import MAX_SHEET_ROWS, SheetFacts, check_package
 
-HEADER_WITHIN = 20  # rows of a sheet in which its header is searched
 MAX_SHEETS = 100
 # Characters of a number format that show a time of day; text in quotes and brackets is left out.
 _TIME_FORMAT = re.compile(r"[hHsS]")
@@ -82,7 +82,7 @@ def _records(
         return
     sheet = book.worksheets[place]
     # The path of a sheet's part has no public name in the library.
-    facts = sheets.get(str(sheet._worksheet_path).lstrip("/"), SheetFacts())
+    facts = sheets[str(sheet._worksheet_path).lstrip("/")]
     _check_merged(facts.merged, first, f"{name}, sheet {sheet.title}")
     rows: Iterator[SheetRow] = itertools.islice(_rows(sheet, name), first - 1, None)
     if facts.has_formulas:

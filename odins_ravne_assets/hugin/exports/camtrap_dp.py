@@ -74,6 +74,14 @@ MEDIA_TYPES = {
     "asf": "video/x-ms-asf",
     "3gp": "video/3gpp",
 }
+# Columns of `tables.MEDIA` in exifData, by the names that ExifTool gives to such tags.
+CAMERA_NOTES = {
+    "sequence_number": "SequenceNumber",
+    "sequence_length": "SequenceLength",
+    "trigger": "TriggerMode",
+    "temperature": "AmbientTemperature",
+    "moon_phase": "MoonPhase",
+}
 PATH_ESCAPES = {"..": "%2E%2E", "\n": "%0A", "\r": "%0D"}
 
 
@@ -205,6 +213,7 @@ def _media(tables: ExportTables, periods: list[DeploymentPeriod], project: Proje
             fileMediatype=pl.col("format").replace_strict(
                 MEDIA_TYPES, default=pl.format("{}/{}", "kind", "format")
             ),
+            exifData=_camera_notes(),
         )
         .sort(instant(offset="offset"), "path")
         .collect()
@@ -215,6 +224,14 @@ def _media(tables: ExportTables, periods: list[DeploymentPeriod], project: Proje
             'set project.utc_offset, for example "+01:00", or project.time_zone'
         )
     return media.with_columns(capture_methods(media, project.capture_method))
+
+
+def _camera_notes() -> pl.Expr:
+    """The camera's notes of a medium as a JSON object; null if it has none."""
+    known = pl.any_horizontal(pl.col(name).is_not_null() for name in CAMERA_NOTES)
+    return pl.when(known).then(
+        pl.struct(pl.col(name).alias(key) for name, key in CAMERA_NOTES.items()).struct.json_encode()
+    )
 
 
 def _file_path() -> pl.Expr:

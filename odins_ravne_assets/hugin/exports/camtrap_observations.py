@@ -99,7 +99,7 @@ def _events(part: CameraPart) -> pl.DataFrame:
 
 
 def _boxes(part: CameraPart) -> pl.DataFrame:
-    media = part.media.lazy().select("path", "mediaID", "deploymentID", "offset")
+    media = part.media.lazy().select("path", "mediaID", "deploymentID", "offset", "temperature")
     in_observation = pl.col("observation_id").is_not_null()
     return _observation_rows(
         part,
@@ -122,11 +122,20 @@ def _boxes(part: CameraPart) -> pl.DataFrame:
             probability=pl.when(in_observation)
             .then("observation_confidence")
             .otherwise("confidence"),
-            observationTags=pl.coalesce("staff_label", "left_out_reason"),
+            observationTags=_joined_tags(
+                pl.coalesce("staff_label", "left_out_reason"),
+                pl.format("temperature:{}", "temperature"),
+            ),
             observationComments="species",
             **{name: _fraction(side) for name, side in BBOX_COLUMNS.items()},
         ),
     )
+
+
+def _joined_tags(*tags: pl.Expr) -> pl.Expr:
+    """The tags that are not null, separated by a bar; null if there are none."""
+    joined = pl.concat_str(*tags, separator="|", ignore_nulls=True)
+    return pl.when(joined != "").then(joined)
 
 
 def _with_events(rows: pl.LazyFrame, part: CameraPart) -> pl.LazyFrame:
