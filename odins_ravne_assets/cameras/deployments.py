@@ -1,10 +1,11 @@
 """Deployments of cameras: those of the profile, or of a table next to the footage.
 
-The table is `deployments.csv` or `deployments.xlsx`: in `uploads.url` for cameras whose footage is uploaded there, for
-others in the folder above the camera's.
+The table is `deployments.csv` or `deployments.xlsx`: in `uploads.url` for cameras whose footage is
+uploaded there, for others in the folder above the camera's.
 """
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Collection, Iterable
 from posixpath import dirname
 
 from odins_ravne_assets.cameras.catalog import Camera
@@ -62,12 +63,35 @@ def _rows(folders: Iterable[str | None], profile: Profile) -> tuple[Deployment, 
     """Return the rows with valid camera ids: tables name cameras with spaces and accents."""
     rows: Iterable[Deployment] = profile.project.deployments
     if not rows:
-        named = dict.fromkeys(folder for folder in folders if folder)
-        rows = [row for folder in named for row in _read(folder, profile)]
-    return tuple(
+        distinct = dict.fromkeys(folder for folder in folders if folder)
+        rows = [row for folder in distinct for row in _read(folder, profile)]
+    named = [
         row.model_copy(update={"cameraID": suggest_camera_id(row.cameraID) or row.cameraID})
         for row in profile.project.in_its_zone(rows)
-    )
+    ]
+    try:
+        return arrange_deployments(named)  # again, as two names may be one id
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def unknown_cameras(
+    rows: Iterable[Deployment], known: Collection[str]
+) -> list[tuple[Deployment, str | None]]:
+    """Return the first row of each camera that is not known, in order of their ids.
+
+    Returns:
+        The row, and the known camera without a row that it probably means; None: no name is close.
+    """
+    first: dict[str, Deployment] = {}
+    for row in rows:
+        first.setdefault(row.cameraID, row)
+    without_row = {each.casefold(): each for each in known if each not in first}
+    found = []
+    for camera_id in sorted(first.keys() - set(known)):
+        close = difflib.get_close_matches(camera_id.casefold(), without_row, n=1, cutoff=0.75)
+        found.append((first[camera_id], without_row[close[0]] if close else None))
+    return found
 
 
 def _uploads(profile: Profile) -> str | None:

@@ -1,5 +1,6 @@
 """Runs of a job for several cameras: their settings, their start and their outcome."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.cameras.deployments import with_deployments
+from odins_ravne_assets.cameras.deployments import unknown_cameras, with_deployments
 from odins_ravne_assets.cameras.next_card import remember
 from odins_ravne_assets.cameras.results_store import stage3_folder
 from odins_ravne_assets.cameras.selection import check_output_collisions, check_profile
@@ -25,6 +26,7 @@ from odins_ravne_assets.model_library.used_models import catalogue_line
 from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun, CameraRunPool
 from odins_ravne_assets.runs.tags import UPDATE_TAG
 from resources.errors import RavneError, UsageError
+from resources.settings.deployments import Deployment
 from resources.settings.loader import find_profile, load_profile
 from resources.settings.profile import Profile
 from resources.storage.layout import CATALOGUE_MARKER, REPORT_PAGE
@@ -94,7 +96,9 @@ class Job:
             result = JobResult(pool.run(cameras), pool.interrupted)
         _print_results(result.succeeded, self.profile, visits=self.name in JOBS_WITH_VISITS)
         if result.succeeded and self.name == "camera":
-            _name_catalogue_once(result.succeeded, self.profile)
+            rows = _deployments(result.succeeded, self.profile)
+            _warn_of_unknown_cameras(result.succeeded, rows)
+            _name_catalogue_once(result.succeeded, self.profile, rows)
         return result
 
 
@@ -132,13 +136,30 @@ def prepare_job(
     return Job(job, choice, profile, overrides)
 
 
-def _name_catalogue_once(cameras: list[Camera], profile: Profile) -> None:
+def _deployments(cameras: list[Camera], profile: Profile) -> tuple[Deployment, ...]:
+    try:
+        return with_deployments(profile, cameras).project.deployments
+    except RavneError:
+        return ()  # the runs have reported it
+
+
+def _warn_of_unknown_cameras(cameras: list[Camera], rows: Sequence[Deployment]) -> None:
+    """Name rows of the table whose camera is probably a misspelt one of this run."""
+    known = [camera.camera_id for camera in CameraCatalog(catalog_folder()).list()]
+    ran = {camera.camera_id for camera in cameras}
+    for row, meant in unknown_cameras(rows, known):
+        if meant in ran:
+            print_log(
+                f"{row.where}: cameraID {row.cameraID} is no known camera, and {meant} has no "
+                "deployment; did you mean it?"
+            )
+
+
+def _name_catalogue_once(
+    cameras: list[Camera], profile: Profile, rows: Sequence[Deployment]
+) -> None:
     """Name the catalogue to a user of the default models, at the first run in each region."""
     ids = {camera.camera_id for camera in cameras}
-    try:
-        rows = with_deployments(profile, cameras).project.deployments
-    except RavneError:
-        rows = ()  # the runs have reported it
     places = [(row.latitude, row.longitude) for row in rows if row.cameraID in ids]
     line = catalogue_line(profile.models, places)
     if line is None:

@@ -1,11 +1,10 @@
 """Export the results of several cameras, local or on S3, as one project."""
 
-import difflib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.cameras.deployments import with_deployments
+from odins_ravne_assets.cameras.deployments import unknown_cameras, with_deployments
 from odins_ravne_assets.cameras.results_store import store_opener
 from odins_ravne_assets.hugin.exports.camtrap_dp import ExcludedCounts
 from odins_ravne_assets.hugin.exports.export import export_project
@@ -87,26 +86,18 @@ def _left_out(excluded: ExcludedCounts) -> Iterator[str]:
 
 
 def _silent_cameras(project: Project, with_results: Collection[str]) -> tuple[list[str], list[str]]:
-    """The cameras of the table without results, and a line about each.
-
-    One whose name is close to that of a camera without a deployment is a misspelt one.
-    """
-    rows = {row.cameraID: row for row in reversed(project.deployments)}
-    without_row = [each for each in with_results if each not in rows]
+    """The cameras of the table without results, and a line about each; misspelt ones are none."""
     silent, remarks = [], []
-    for camera_id, row in sorted(rows.items()):
-        if camera_id in with_results:
-            continue
-        folded = {each.casefold(): each for each in without_row}
-        close = difflib.get_close_matches(camera_id.casefold(), folded, n=1, cutoff=0.75)
-        if close:
+    for row, meant in unknown_cameras(project.deployments, with_results):
+        if meant:
             remarks.append(
-                f"{row.where}: cameraID {camera_id} is no camera with results, did you mean "
-                f"{folded[close[0]]}? Its deployments are left out"
+                f"{row.where}: cameraID {row.cameraID} is no camera with results, did you mean "
+                f"{meant}? Its deployments are left out"
             )
         else:
-            silent.append(camera_id)
+            silent.append(row.cameraID)
             remarks.append(
-                f"{row.where}: camera {camera_id} has no results; its deployments are in Camtrap DP"
+                f"{row.where}: camera {row.cameraID} has no results; its deployments are in "
+                "Camtrap DP"
             )
     return silent, remarks

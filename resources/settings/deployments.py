@@ -328,7 +328,7 @@ def arrange_deployments(rows: Iterable[Deployment], name: str = "") -> tuple[Dep
     does; the other bound is set to it.
 
     Args:
-        name: of the table, for messages; empty: a list in the profile.
+        name: of the table, for messages; empty: rows that know theirs, or a list in the profile.
 
     Raises:
         ValueError: two rows have the same deploymentID, or those of one camera overlap; names both
@@ -339,7 +339,7 @@ def arrange_deployments(rows: Iterable[Deployment], name: str = "") -> tuple[Dep
     for row in arranged:
         if row.deploymentID and (other := ids.setdefault(row.deploymentID, row)) is not row:
             raise ValueError(
-                f"{_where(name, other, row)}deploymentID {row.deploymentID} occurs twice; give "
+                f"{_where(other, row)}deploymentID {row.deploymentID} occurs twice; give "
                 "each deployment a different one"
             )
     for camera, some in groupby(
@@ -347,9 +347,7 @@ def arrange_deployments(rows: Iterable[Deployment], name: str = "") -> tuple[Dep
         key=lambda each: arranged[each].cameraID,
     ):
         for before, after in pairwise(list(some)):
-            arranged[before], arranged[after] = _meeting(
-                arranged[before], arranged[after], name, camera
-            )
+            arranged[before], arranged[after] = _meeting(arranged[before], arranged[after], camera)
     return tuple(arranged)
 
 
@@ -357,9 +355,7 @@ def _order(row: Deployment) -> tuple[str, datetime, int]:
     return row.cameraID, row.starts or datetime.min, row.line
 
 
-def _meeting(
-    before: Deployment, after: Deployment, name: str, camera: str
-) -> tuple[Deployment, Deployment]:
+def _meeting(before: Deployment, after: Deployment, camera: str) -> tuple[Deployment, Deployment]:
     """The two rows, of which the first ends where the second begins if they meet on a day."""
     start, end = after.start, before.end
     if start and end and _minute(end, start) > _minute(start, end):
@@ -373,7 +369,7 @@ def _meeting(
             return before, after.model_copy(update={"deploymentStart": end.isoformat()})
     if start is None or end is None or _minute(end, start) > _minute(start, end):
         raise ValueError(
-            f"{_where(name, before, after)}deployments of camera {camera} overlap: one "
+            f"{_where(before, after)}deployments of camera {camera} overlap: one "
             f"{_period(before)}, the other {_period(after)}; end one where the other begins"
         )
     return before, after
@@ -394,8 +390,10 @@ def _period(row: Deployment) -> str:
     return f"{start} and {f'ends {row.deploymentEnd}' if row.deploymentEnd else 'has no end'}"
 
 
-def _where(name: str, one: Deployment, other: Deployment) -> str:
-    if not name or not one.line or not other.line:
-        return f"{name}: " if name else ""
-    first, second = sorted((one.line, other.line))
-    return f"{name}, lines {first} and {second}: "
+def _where(one: Deployment, other: Deployment) -> str:
+    if not one.line or not other.line:
+        return ""
+    first, second = sorted((one, other), key=lambda row: (row.table, row.line))
+    if first.table != second.table:
+        return f"{first.where}, and {second.where}: "
+    return f"{first.table}, lines {first.line} and {second.line}: "

@@ -230,7 +230,9 @@ def _camera_notes() -> pl.Expr:
     """The camera's notes of a medium as a JSON object; null if it has none."""
     known = pl.any_horizontal(pl.col(name).is_not_null() for name in CAMERA_NOTES)
     return pl.when(known).then(
-        pl.struct(pl.col(name).alias(key) for name, key in CAMERA_NOTES.items()).struct.json_encode()
+        pl.struct(
+            pl.col(name).alias(key) for name, key in CAMERA_NOTES.items()
+        ).struct.json_encode()
     )
 
 
