@@ -69,7 +69,7 @@ def import_corrections(
     Labels that are known already are not stored again. Rows that cannot be used are left out.
 
     Args:
-        cameras: those whose labels are imported.
+        cameras: those whose labels are imported; of several, those that have visits.
         others: further cameras that the file may mention.
         column: see `read_review_file`.
 
@@ -82,6 +82,8 @@ def import_corrections(
     stores = {each.camera_id: open_store(each.output_url) for each in cameras}
     names = {each.camera_id: _names(each) for each in (*others, *cameras)}
     found: dict[str, CameraLabels] = {}
+    if len(stores) > 1:  # one camera without visits is an error that names the stage to run
+        stores = {each: store for each, store in stores.items() if store.exists(OBSERVATIONS_TABLE)}
     for camera_id, store in stores.items():
         rest = tuple(each for each in names.values() if each.camera_id != camera_id)
         with ExitStack() as stack:
@@ -95,7 +97,9 @@ def import_corrections(
     for camera_id, labels in found.items():
         _store(stores[camera_id], labels.corrections(), path.name, review)
     return ImportResult(
-        cameras=tuple(each for each in cameras if found[each.camera_id].placed),
+        cameras=tuple(
+            each for each in cameras if each.camera_id in found and found[each.camera_id].placed
+        ),
         new=sum(len(each.new) for each in found.values()),
         changed=sum(len(each.changed) for each in found.values()),
         known=sum(len(each.known) for each in found.values()),

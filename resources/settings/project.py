@@ -72,8 +72,8 @@ class Project(_Part):
     )
     deployments: Deployments = Field(
         (),
-        description="CSV or XLSX of deployments in Camtrap DP's format, of which cameraID, latitude "
-        "and longitude are required; empty: deployments.csv or .xlsx next to the footage.",
+        description="CSV or XLSX of deployments in Camtrap DP's format, of which cameraID, "
+        "latitude and longitude are required; empty: deployments.csv or .xlsx next to the footage.",
     )
 
     @field_validator("time_zone")

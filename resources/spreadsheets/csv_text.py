@@ -18,7 +18,7 @@ from resources.errors import UsageError
 
 SEPARATORS = ",;\t"
 HEADER_WITHIN = 20  # lines in which the names of columns are searched
-MAX_CELL = 131_072  # characters; the csv module's limit, four times a spreadsheet's
+MAX_RECORD = 4 * 1024**2  # characters
 
 OLE_START = b"\xd0\xcf\x11\xe0"
 # A file by its first bytes, for a message: content that is not a table in text.
@@ -149,7 +149,7 @@ def _separator_line(text: str, name: str) -> tuple[int, str | None]:
 def _sniffed(text: str, known: Collection[str]) -> str:
     """The separator that finds the most known columns, or else the most columns."""
     folded = {each.casefold() for each in known}
-    lines = [each for each in itertools.islice(io.StringIO(text, newline=None), HEADER_WITHIN)]
+    lines = list(itertools.islice(io.StringIO(text, newline=None), HEADER_WITHIN))
     # A line of separators alone says nothing.
     lines = [each for each in lines if each.strip(f'{SEPARATORS}" \n')]
 
@@ -170,14 +170,31 @@ def _sniffed(text: str, known: Collection[str]) -> str:
 
 
 def _records(text: str, first: int, separator: str, name: str) -> Iterator[tuple[int, list[str]]]:
-    lines = io.StringIO(text, newline="")
-    for _ in range(first - 1):
-        next(lines)
+    lines = _Lines(text, first - 1)
     reader = csv.reader(lines, delimiter=separator, strict=True)
     line = first
     try:
         for record in reader:
             yield line, record
             line = first + reader.line_num
+            lines.characters = 0
     except csv.Error as error:
         raise UsageError(f"{name}, line {line}: is not CSV: {error}") from None
+
+
+class _Lines:
+    """The lines of a text, up to MAX_RECORD characters until `characters` is set to 0."""
+
+    def __init__(self, text: str, skipped: int) -> None:
+        self._lines = itertools.islice(io.StringIO(text, newline=""), skipped, None)
+        self.characters = 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.characters += len(line)
+        if self.characters > MAX_RECORD:
+            raise csv.Error(f"a row is longer than {MAX_RECORD} characters")
+        return line

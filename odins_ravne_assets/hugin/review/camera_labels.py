@@ -197,14 +197,22 @@ class _Parser:
                 if text:
                     self._result.failed[line] = str(error)
         targets = observations.targets(list(rows.values()), self._history)
+        said: dict[str, tuple[int, Label]] = {}
         for line, label in labels.items():
-            self._label_observation(line, label, rows[line], targets[rows[line].first])
+            row = rows[line]
+            earlier, same = said.setdefault(row.first, (line, label))
+            if same != label:
+                self._result.failed[line] = f"line {earlier} names the same visit {same.name}"
+                continue
+            self._label_observation(line, label, row, targets[row.first])
 
     def _label_observation(
         self, line: int, label: Label, row: ObservationRow, targets: Sequence[Target]
     ) -> None:
         fixed = {FIRST: row.first, "comment": row.cells.get("comment") or None}
         own = self._history.own_of_observation(row.first)
+        if own is None and targets:  # version 0.1 did not store the first detection
+            own = self._history.own_of_target(targets[0].row)
         before = [each.said or self._history.in_effect(each.row) for each in targets]
         if not self._is_known(_words(label), own, before):
             if not targets:

@@ -3,8 +3,8 @@
 A row is of the observation with its id. Observations change: corrections, windows, thresholds, new
 footage and other models merge, split and prolong them. Then the row's first detection says where
 it belongs. If several rows of a file are in one observation by now, each has the detections from
-its first one to the next row's; detections that were labelled as another observation stay with that
-one, those that were labelled as this one belong to it wherever they are.
+its first one to the next row's. Detections that were labelled as another observation stay with that
+one, unless the row has no others; those that were labelled as this one belong to it.
 """
 
 from collections import defaultdict
@@ -272,7 +272,7 @@ def _divide(
             for number, (member, first) in enumerate(zip(members, labelled_as, strict=True))
             if first == row.first or (first is None and start <= number < end)
         ]
-        targets[row.first] = own or _boxes_before(row.first, history)
+        targets[row.first] = own or _boxes_before(row.first, history) or members[start:end]
     return targets
 
 

@@ -10,8 +10,8 @@ Rules
   minutes apart. Start and end are times of the camera's clock, each with the offset of its own row,
   or of the row before it.
 - The rows of a medium without a time are one observation without start, end and duration.
-- Observations on video alone that are shorter than `min_duration` are dropped and counted; without a
-  time, by the time between their frames. Those with a still are retained, however short.
+- Observations on video alone that are shorter than `min_duration` are dropped and counted; those
+  without a time by the time between their frames. Those with a still are retained, however short.
 - Confidences are compared as Float32, as stored: 0.7 reaches a threshold of 0.7.
 """
 
@@ -89,8 +89,8 @@ def compress(
     """Compress identified detections into observations, by the rules of this module.
 
     The result does not depend on the order of the rows. An `observation_id` depends on the camera
-    and the `detection_id` of the first row (content hash, frame and box), see `observation_ids`: not
-    on file names, species, or rows that are added after the first one.
+    and the `detection_id` of the first row (content hash, frame and box), see `observation_ids`;
+    not on file names, species, or rows that are added after the first one.
 
     Args:
         reviewed: the result of `apply_corrections`.

@@ -167,3 +167,18 @@ def test_whatever_tick_dies_each_upload_is_in_a_run_and_no_run_is_asked_for_twic
         arrivals = {at for at, of, _ in uploads if of == camera}
         assert len(times) <= len(arrivals)
         assert len(set(times)) == len(times)
+
+
+@pytest.mark.parametrize("hours", [1, 30])
+def test_a_time_that_is_set_back_delays_no_run_beyond_the_quiet_period(hours: float) -> None:
+    state, now = SensorState(), 1_000_000.0
+    state.listed_at = state.sweep.began = now
+    state.settling["card"] = {"is": "x", "since": now, "done": now}
+    state.cameras.add_event("north", "north", now, now)
+    now -= hours * 3600
+    state.limit_to(now)
+    assert list(state.cameras.due(now + QUIET - 1, QUIET, LONGEST)) == []
+    assert [camera for camera, _ in state.cameras.due(now + QUIET, QUIET, LONGEST)] == ["north"]
+    assert state.listed_at == state.sweep.began == now
+    assert state.settling["card"] == {"is": "x", "since": now, "done": now}
+    assert SensorState.read(state.text()) == state

@@ -35,7 +35,7 @@ class Launches:
     def __init__(self, s3: S3Rig) -> None:
         self.clients = s3.clients()
         self.bucket = f"s3://{s3.bucket(self.clients)}"
-        self.profile = load_profile("sandbox", {"cloud.aws.endpoint_url": s3.url}, {})
+        self.profile = load_profile("cloud", {"cloud.aws.endpoint_url": s3.url}, {})
         self.output = S3Store(f"{self.bucket}/results/ridge", self.clients)
         self.messages: tuple[str, ...] = ()
 

@@ -62,3 +62,10 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [each["outcome"] for each in tree["units"]] == ["done", "open"]
     assert tree["units"][0]["attempts"][0]["queue"] == "ondemand"
     assert tree["units"][0]["attempts"][0]["end"] == "done"
+
+
+def test_the_age_of_an_attempt_counts_also_after_the_time_was_set_back() -> None:
+    attempt, asked = Attempt("a", Queue.SPOT, "cheap", 10_000.0), dict[str, float]()
+    assert attempt.age(10_030.0, asked) == 30
+    later = dict[str, float]()  # of a process that began after the time was set back
+    assert [attempt.age(now, later) for now in (2_000.0, 2_040.0)] == [0, 40]

@@ -71,6 +71,18 @@ def test_any_use_restarts_the_idle_time(use: dict[str, object]) -> None:
     assert decision_after([*checks, *every(5, later, until=60)]).tear_down
 
 
+def test_a_time_that_is_set_back_restarts_the_times_and_does_not_stop_them() -> None:
+    used = replace(UNUSED, at=600 * MINUTE, leases={"camera/run": 7})
+    set_back = replace(UNUSED, at=10 * MINUTE, leases={"camera/run": 7})
+    expiry = EXPIRY_SECONDS / MINUTE
+    checks = [used, *every(5, set_back, until=60 + expiry)]
+    assert not decision_after(checks[:12]).tear_down
+    assert decision_after(checks).tear_down
+    idle = [*every(5, replace(UNUSED, at=600 * MINUTE), until=50), *every(5, UNUSED, until=60)]
+    assert not decision_after(idle[:-1]).tear_down
+    assert decision_after(idle).tear_down
+
+
 def test_checks_before_and_after_a_sleep_say_nothing_of_the_time_between_them() -> None:
     state, _ = decide_cleanup(IdleState(), UNUSED, RULES)
     morning = replace(UNUSED, at=10 * 60 * MINUTE)

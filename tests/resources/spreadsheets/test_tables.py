@@ -131,10 +131,20 @@ def test_a_short_row_has_empty_cells_and_a_long_one_is_refused() -> None:
         ("count,path\n1,#NAMN?\n", "line 2: path is the error #NAMN?"),
         ("count,path\n1,Err:508\n", "line 2: path is the error Err:508"),
         ("count\n" + "x" * 200_000, "line 2: is not CSV: field larger than"),
+        ("count\n\n" + "," * 5_000_000, "line 3: is not CSV: a row is longer than"),
+        ('count\n1,"' + '\n","' * 1_500_000, "line 2: is not CSV: a row is longer than"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(text: str, reason: str) -> None:
     assert reason in error_of(text, required=["count"], known=["path"])
+
+
+def test_a_title_may_be_above_a_header_that_is_known() -> None:
+    text = "Deployments, spring\n\nridge;x\nCameraID;latitude\nridge;59,32\n"
+    table = parse(text, required=["cameraID", "latitude"])
+    assert [(row.line, dict(row.cells)) for row in table.rows] == [
+        (5, {"cameraID": "ridge", "latitude": "59,32"})
+    ]
 
 
 def test_a_column_in_another_case_is_the_known_one() -> None:
@@ -162,6 +172,8 @@ def test_the_mark_of_a_formula_is_removed() -> None:
         ("a\tb\n59,32\t1\n", True),
         ("a\tb\n1,234\t1\n", False),  # may have a separator of thousands
         ("a\tb\n59,32\t1.5\n", False),
+        ('a,b\n"59,32",1\n', True),
+        ('a,b\n"59,329",1\n', False),
     ],
 )
 def test_a_decimal_comma_is_known_by_the_separator_or_shown(text: str, comma: bool) -> None:

@@ -185,6 +185,8 @@ def test_another_archive_is_refused_by_what_it_is(parts: dict[str, bytes], kind:
     [
         (b"<sheetData>", b'<!DOCTYPE a [<!ENTITY b "c">]><sheetData>', "is not plain XML"),
         (b"<sheetData>", b"<![CDATA[</row>]]><sheetData>", "is not plain XML"),
+        (b"<sheetData>", b"<!--</row>--><sheetData>", "is not plain XML"),
+        (b"<sheetData>", b"<?x </row>?><sheetData>", "is not plain XML"),
         (b"<sheetData>", b'<?xml encoding="cp037"?><sheetData>', "is not plain XML"),
         (b"<sheetData>", b"<sheetData>" + b"<c/>" * 3_000_000, "too many or too long"),
         (b"<sheetData>", b"<sheetData>" + b"<row/>" * 1_100_000, "too many or too long"),

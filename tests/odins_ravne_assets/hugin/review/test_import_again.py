@@ -310,6 +310,32 @@ def test_ids_and_first_detections_that_do_not_belong_together_are_refused(
     assert not corrections(store)
 
 
+def test_two_labels_of_one_visit_in_a_file_are_listed(store: LocalStore) -> None:
+    rows = exported(store)
+    both = [*rows, {**rows[0], "first_medium": "", "confirmed_species": "moose"}]
+    result = hand_in(store, both, {"1.jpg": "red fox"})
+    assert result.new == 1
+    assert result.failed == {5: "line 2 names the same visit red fox"}
+
+
+def test_an_older_file_is_still_placed_after_a_label_of_the_merged_visit(store: LocalStore) -> None:
+    old = exported(store)
+    hand_in(store, old, {"1.jpg": "red fox", "2.jpg": "red fox"})
+    new = exported(store)
+    assert [row["detection_count"] for row in new] == ["3", "1"]
+    assert counts(hand_in(store, new, {"1.jpg": "moose"})) == (0, 1, 0)
+    assert species(store) == {**dict.fromkeys(("1.jpg", "2.jpg", "3.jpg"), "moose")} | {
+        "noon.jpg": "red fox"
+    }
+    assert counts(hand_in(store, old, {"2.jpg": "European badger"}, "Bo", SECOND_DAY)) == (0, 1, 0)
+    found = species(store)
+    assert (found["1.jpg"], found["2.jpg"], found["3.jpg"]) == (
+        "moose",
+        "European badger",
+        "European badger",
+    )
+
+
 def test_an_id_alone_is_found_again_after_its_visit_has_changed(store: LocalStore) -> None:
     rows = [
         {k: row[k] for k in ("observation_id", "first_medium", "confirmed_species")}
