@@ -44,7 +44,7 @@ MAY_IMPORT = {
         "errors.py": "printable.py",
         "clock.py": "errors.py",
         "user_path.py": "errors.py",
-        "spreadsheets": "errors.py printable.py",
+        "spreadsheets": "errors.py printable.py user_path.py",
         "settings": "spreadsheets errors.py user_path.py",
         "aws": BASE,
         "storage": BASE,

@@ -1,8 +1,5 @@
 """The `munin` command. Exit codes: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C."""
 
-import os
-import signal
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated
@@ -181,19 +178,23 @@ def doctor(context: typer.Context) -> None:
 def ui(
     context: typer.Context,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
+    read_only: Annotated[
+        bool,
+        typer.Option("--read-only", help="Show runs and results, change nothing; no daemon runs."),
+    ] = False,
+    path_prefix: Annotated[
+        str, typer.Option(help="Path of the UI behind a reverse proxy, such as /dagster.")
+    ] = "",
 ) -> None:
     """Open the Dagster UI on this machine's instance: http://127.0.0.1:PORT."""
+    from odins_ravne_assets.runs.ui_server import serve_ui, ui_command
+
+    command, variables = ui_command(port, read_only, path_prefix)
     load_profile(context.obj.name)
-    prepare_home()
-    os.environ["MUNIN_PROFILE"] = str(find_profile(context.obj.name).absolute())
-    # Dagster recommends `dg dev`, a development tool that is not a dependency.
-    quiet = ["-W", "ignore:Function `dev_command` is superseded"]
-    command = [*quiet, "-m", "dagster", "dev", "-m", "odins_ravne_assets.definitions"]
-    out.print(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    # Shells start background jobs with SIGINT ignored, and Dagster treats SIGTERM like SIGINT:
-    # neither the UI nor its runs could be stopped.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execv(sys.executable, [sys.executable, *command, "-h", "127.0.0.1", "-p", str(port)])
+    folder = prepare_home()
+    variables["MUNIN_PROFILE"] = str(find_profile(context.obj.name).absolute())
+    out.print(f"The Dagster UI: http://127.0.0.1:{port}{path_prefix} (Ctrl-C ends it)")
+    serve_ui(folder, port, command, variables, shared=read_only)
 
 
 def main() -> None:

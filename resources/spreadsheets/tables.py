@@ -14,6 +14,7 @@ from pathlib import Path
 from resources.errors import UsageError
 from resources.spreadsheets.csv_text import HEADER_WITHIN, csv_records
 from resources.spreadsheets.formula_marks import unmark
+from resources.user_path import special_file
 
 MAX_BYTES = 512 * 1024**2
 MAX_ROWS = 5_000_000
@@ -90,6 +91,8 @@ def read_table(path: Path, *, required: Collection[str] = (), known: Collection[
         UsageError: also if the file cannot be read.
     """
     try:
+        if kind := special_file(path.stat().st_mode):
+            raise UsageError(f"{path}: {kind}; name a CSV or XLSX file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -54,7 +54,7 @@ def test_a_camera_without_results_is_left_out_with_a_line(tmp_path: Path) -> Non
 
 
 def test_there_is_no_export_without_any_results(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="^no results of camera lake yet; run `munin batch"):
+    with pytest.raises(UsageError, match=r"^no results of camera lake yet; run `munin batch"):
         exported(tmp_path, [without_results(tmp_path, "lake")])
 
 

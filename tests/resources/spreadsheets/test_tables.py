@@ -196,3 +196,5 @@ def test_unknown_columns_are_named_once(caplog: pytest.LogCaptureFixture) -> Non
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"^{tmp_path}/gone.csv: cannot be read: No such file"):
         read_table(tmp_path / "gone.csv")
+    with pytest.raises(UsageError, match=f"^{tmp_path}: is a folder; name a CSV or XLSX file"):
+        read_table(tmp_path)
