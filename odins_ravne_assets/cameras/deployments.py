@@ -31,7 +31,7 @@ def profile_for_camera(profile: Profile, camera: Camera) -> Profile:
         UsageError: the table next to the footage cannot be read; names the line.
         StoreError: the store refuses.
     """
-    rows = _rows([_folder_of(camera, profile)], profile)
+    rows = _rows(_folders_of(camera, profile), profile)
     stage0 = profile.pipeline.stage0
     own = tuple(each for each in stage0.clock_corrections if each.camera_id == camera.camera_id)
     stage0 = stage0.model_copy(update={"clock_corrections": own})
@@ -54,7 +54,8 @@ def with_deployments(profile: Profile, cameras: Iterable[Camera]) -> Profile:
 
     Raises: see `profile_for_camera`.
     """
-    folders = [_uploads(profile), *(_folder_of(camera, profile) for camera in cameras)]
+    of_cameras = (folder for camera in cameras for folder in _folders_of(camera, profile))
+    folders = [_uploads(profile), *of_cameras]
     project = profile.project.model_copy(update={"deployments": _rows(folders, profile)})
     return profile.model_copy(update={"project": project})
 
@@ -64,7 +65,7 @@ def _rows(folders: Iterable[str | None], profile: Profile) -> tuple[Deployment, 
     rows: Iterable[Deployment] = profile.project.deployments
     if not rows:
         distinct = dict.fromkeys(folder for folder in folders if folder)
-        rows = [row for folder in distinct for row in _read(folder, profile)]
+        rows = _without_copies(row for folder in distinct for row in _read(folder, profile))
     named = [
         row.model_copy(update={"cameraID": suggest_camera_id(row.cameraID) or row.cameraID})
         for row in profile.project.in_its_zone(rows)
@@ -73,6 +74,19 @@ def _rows(folders: Iterable[str | None], profile: Profile) -> tuple[Deployment, 
         return arrange_deployments(named)  # again, as two names may be one id
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _without_copies(rows: Iterable[Deployment]) -> list[Deployment]:
+    """Leave out the rows of a copy of a table in another folder."""
+    found: list[Deployment] = []
+    tables: dict[str, set[str]] = {}
+    for row in rows:
+        content = row.model_copy(update={"table": "", "line": 0}).model_dump_json()
+        others = (known for table, known in tables.items() if table != row.table)
+        if not any(content in known for known in others):
+            found.append(row)
+        tables.setdefault(row.table, set()).add(content)
+    return found
 
 
 def unknown_cameras(
@@ -103,10 +117,14 @@ def _uploads(profile: Profile) -> str | None:
     return url.rstrip("/") if profile.cloud else None
 
 
-def _folder_of(camera: Camera, profile: Profile) -> str | None:
-    """Return the URL of the folder that may hold a table for this camera; None if there is no
+def _folders_of(camera: Camera, profile: Profile) -> list[str | None]:
+    """Return the URLs of the folders that may hold a table for this camera; None where there is no
     such folder, or this profile cannot reach it."""
-    footage, uploads = camera.footage_url.rstrip("/"), _uploads(profile)
+    return [_folder_of(footage, profile) for footage in camera.places]
+
+
+def _folder_of(footage: str, profile: Profile) -> str | None:
+    footage, uploads = footage.rstrip("/"), _uploads(profile)
     if uploads and f"{footage}/".startswith(f"{uploads}/"):
         return uploads
     if footage.startswith(S3_SCHEME) and profile.cloud is None:

@@ -68,7 +68,7 @@ def _camera_folders(tree: FolderTree, one_camera: bool) -> Iterator[str]:
     folders = [name for name in tree.folders() if tree.holds_media(name)]
     _refuse_card(tree, folders)
     for folder in folders:
-        several = None if one_camera else find_several_cameras(tree, folder)
+        several = None if one_camera else find_several_cameras(tree, folder, by_name=True)
         if several:
             raise UsageError(
                 f"{tree.shown}/{several.parent}: its folders {several.named} look like cameras, "

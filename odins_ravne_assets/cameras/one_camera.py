@@ -67,7 +67,8 @@ FIRST_YEAR = 2005
 # What follows a date: a time, a number, another date.
 AFTER_DATE = re.compile(r"( \d{1,8})*")
 CAMERA_NAME = re.compile(
-    r"(ct|cam|camera|kamera|trap|site|station|plot|loc|location)\w*\d+", re.IGNORECASE
+    r"(ct|cam|camera|kamera|trap|site|station|plot|loc|location)s?[ _-]?(\w*\d\w*|[a-z])",
+    re.IGNORECASE,
 )
 
 
@@ -94,13 +95,14 @@ class SeveralCameras:
 
 
 def find_several_cameras(
-    tree: FolderTree, path: str = "", depth: int = MAX_DEPTH
+    tree: FolderTree, path: str = "", depth: int = MAX_DEPTH, *, by_name: bool = False
 ) -> SeveralCameras | None:
     """Return the folders of a tree that look like cameras; None if it is that of one camera.
 
     Args:
         path: the folder of the tree in which they are searched.
         depth: levels of folders that are searched.
+        by_name: find only folders with names such as cam2 or site-7.
 
     Raises:
         UsageError, StoreError: the folder cannot be listed.
@@ -114,7 +116,9 @@ def find_several_cameras(
     candidates = (
         name
         for name in _candidates(folders)
-        if (not loose or _is_strong(tree, path, name)) and _holds_media(tree, _join(path, name))
+        if (not by_name or CAMERA_NAME.fullmatch(name))
+        and (not loose or _is_strong(tree, path, name))
+        and _holds_media(tree, _join(path, name))
     )
     found = tuple(islice(candidates, MAX_NAMED + 1))
     if len(found) > 1:
@@ -122,7 +126,7 @@ def find_several_cameras(
     if loose or not depth:
         return None
     inner = (
-        find_several_cameras(tree, _join(path, name), depth - 1)
+        find_several_cameras(tree, _join(path, name), depth - 1, by_name=by_name)
         for name in _worth_searching(tree, path, folders)
     )
     return next((each for each in inner if each), None)

@@ -93,6 +93,7 @@ RECYCLE_BINS = frozenset(
         "recycler",  # Windows 2000 and XP, NTFS
         "recycled",  # Windows, FAT
         "recycle bin",  # ReadyNAS
+        "recycle.bin",
         "#recycle",  # Synology, Samba
         "@recycle",  # QNAP
         "trashbox",  # Buffalo

@@ -26,6 +26,7 @@ HEADER = (
     "cameraID,latitude,longitude,locationName,deploymentStart,deploymentEnd,clockShift,utcOffset"
 )
 RIDGE = f"{HEADER}\nridge,59.32,17.12,Fox ridge,2026-03-01,2026-05-31,-00:04:30,+02:00\n"
+LATER = f"{HEADER}\nridge,59.35,17.15,Owl ridge,2026-06-01,,,+02:00\n"
 NOW = datetime(2026, 6, 15, 12)
 HOUR = timedelta(hours=1)
 
@@ -112,6 +113,16 @@ def test_several_cameras_have_all_rows_that_are_theirs(tmp_path: Path) -> None:
     cameras = [camera(tmp_path / site, f"ridge-{site}") for site in ("north", "south")]
     found = with_deployments(load_profile("local"), cameras).project.deployments
     assert [row.cameraID for row in found] == ["ridge-north", "ridge-south"]
+
+
+def test_all_cards_of_a_camera_have_their_tables(tmp_path: Path) -> None:
+    for site, row in (("north", RIDGE), ("copy", RIDGE), ("south", LATER)):
+        (tmp_path / site).mkdir()
+        (tmp_path / site / "deployments.csv").write_text(row)
+    cards = tuple((tmp_path / site / "ridge").as_uri() for site in ("north", "copy", "south"))
+    ridge = Camera("ridge", cards[2], (tmp_path / "results").as_uri(), cards[:2])
+    found = profile_for_camera(load_profile("local"), ridge).project.deployments
+    assert [row.deploymentStart for row in found] == ["2026-03-01", "2026-06-01"]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from s3_rig import S3Rig, s3, s3_server
 
+from odins_ravne_assets.cameras.card_folders import is_card_folder
 from odins_ravne_assets.cameras.folder_tree import LocalTree, S3Tree
 from odins_ravne_assets.cameras.folders import CameraFolder, cameras_in
+from odins_ravne_assets.cameras.one_camera import SeveralCameras, find_several_cameras
 from resources.aws.clients import AwsClients
 from resources.errors import UsageError
 from resources.storage.s3.store import S3Store
@@ -115,6 +117,12 @@ def test_folders_of_camera_folders_are_refused_unless_each_is_one_camera(tmp_pat
     ]
 
 
+def test_cards_and_visits_of_a_camera_are_taken_as_they_are(tmp_path: Path) -> None:
+    put(tmp_path, "north/card 1/1.jpg", "north/card 2/1.jpg", "south/deployment1/1.jpg")
+    put(tmp_path, "south/deployment2/1.jpg", "lake/fox/1.jpg", "lake/hare/1.jpg")
+    assert ids(tmp_path) == ["lake", "north", "south"]
+
+
 def test_recycle_bins_are_no_cameras(tmp_path: Path) -> None:
     put(tmp_path, "north/1.jpg", "#recycle/1.jpg", "FOUND.001/1.jpg", "RECYCLER/S-1-5/1.jpg")
     assert ids(tmp_path) == ["north"]
@@ -184,6 +192,18 @@ def test_recycle_bins_and_names_that_no_file_can_have_are_no_cameras_on_s3(bucke
         bucket.cameras()
     bucket.put("south/2.jpg")
     assert [each.camera_id for each in bucket.cameras()] == ["north", "south"]
+
+
+def test_several_cameras_are_found_on_s3(bucket: Bucket) -> None:
+    bucket.put("data/camera1/DCIM/IMG_0001.JPG", "data/camera2/1.JPG", "data/notes/a.txt")
+    bucket.put("north/100RECNX/RCNX0001.JPG", "north/101RECNX/RCNX0001.JPG")
+    found = find_several_cameras(S3Tree(bucket.store(f"{bucket.url}/data")))
+    assert found == SeveralCameras("", ("camera1", "camera2"), False)
+    north = S3Tree(bucket.store(f"{bucket.url}/north"))
+    assert find_several_cameras(north) is None
+    assert is_card_folder(north, "100RECNX", in_dcim=False)
+    bucket.put("north/205_EAST/RCNX0001.JPG")
+    assert not is_card_folder(north, "100RECNX", in_dcim=False)
 
 
 def test_what_is_refused_here_is_refused_on_s3(bucket: Bucket) -> None:
