@@ -358,10 +358,10 @@ def test_results_of_another_camera_are_not_replaced_even_by_another_machine(
     write_picture(tmp_path / "south" / "IMG_0001.JPG")
     before = results(demo.output)
     ended = MuninInProcess(tmp_path / "other machine")("batch", tmp_path / "south", demo.output)
-    assert ended.code == 1
+    assert ended.code == 2
     assert ended.errors == [
-        f"error: camera south: {demo.output.as_uri()}: holds the results of camera card, not "
-        "of south; name another OUTPUT"
+        f"error: OUTPUT {demo.output}: holds the results of camera card; add --camera card if "
+        f"{tmp_path / 'south'} is its next card, or name another OUTPUT for camera south"
     ]
     assert results(demo.output) == before
 
