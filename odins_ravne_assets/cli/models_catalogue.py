@@ -40,7 +40,6 @@ from resources.user_path import user_path
 
 # Columns of a terminal that the table of the catalogue needs.
 CATALOGUE_WIDTH = 160
-INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 def show_catalogue(
@@ -194,14 +193,10 @@ def add_model(
     if to is None and folder and folder.startswith(S3_SCHEME):
         to = folder
     store = store_of(to, profile) if to else None
-    try:
-        target = _install_named(name, folder, accept, given)
-        out.print(f"installed: {target}", soft_wrap=True, markup=False)
-        if store is not None and to is not None:
-            _copy_to(store, target, to, folder)
-    except KeyboardInterrupt:
-        print_log("stopped; run the same command again to continue")
-        raise typer.Exit(INTERRUPTED) from None
+    target = _install_named(name, folder, accept, given)
+    out.print(f"installed: {target}", soft_wrap=True, markup=False)
+    if store is not None and to is not None:
+        _copy_to(store, target, to, folder)
     key = _profile_key(str(target / f"{target.name}.toml"))
     _print_use(context, profile, target.name, key)
 

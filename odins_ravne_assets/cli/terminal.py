@@ -1,11 +1,13 @@
 """Terminal output of the commands: progress bars, the table of visits, log lines, errors."""
 
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 import typer
@@ -29,9 +31,10 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
+from typer.rich_utils import rich_format_error
 
 from odins_ravne_assets.results.unused_media import unused_media_lines
-from odins_ravne_assets.runs.process_pool import CameraRun
+from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun
 from resources.errors import RavneError
 from resources.printable import printable
 from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON_FILE
@@ -62,6 +65,11 @@ out = PrintableConsole(highlight=False)
 # No bars in a file, also not where FORCE_COLOR asks for colors in it.
 err = PrintableConsole(
     stderr=True, highlight=False, force_interactive=None if sys.stderr.isatty() else False
+)
+
+# The base of Typer's usage errors, which Typer does not export.
+CLICK_ERROR: Any = next(
+    each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
 )
 
 STAGE_TITLES = {
@@ -288,18 +296,46 @@ class TransferBar:
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a command; print an expected error, or a failed import, as one line, and exit."""
+    """Run a command; print an expected error, or a failed import, as one line, and exit.
+
+    After Ctrl-C a command ends with a line and exit code 130, unless it handles the signal itself.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         # Some terminals lack letters, and file names need not be valid text.
         sys.stdout.reconfigure(errors="backslashreplace")
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
-        app()
+        code = _run(app)
+        if interrupts and code == EXIT_INTERRUPTED:
+            print_log("stopped; run the same command again to continue")
+        sys.exit(code)
     except RavneError as error:
         print_error(str(error))
         sys.exit(error.exit_code)
     except ImportError as error:  # a dependency is missing, or lacks a library of the system
         print_error(f"{error}; run munin doctor")
         sys.exit(1)
+
+
+def _run(app: typer.Typer) -> int:
+    """Run a command, and return its exit code; a usage error is printed without control codes."""
+    try:
+        code = app(standalone_mode=False)
+    except CLICK_ERROR as error:
+        text = printable(error.format_message(), lines=True)
+        error.format_message = lambda: text
+        rich_format_error(error)
+        return int(error.exit_code)
+    except typer.Abort:
+        print_log("aborted")
+        return 1
+    return code if isinstance(code, int) else 0
 
 
 def print_log(text: str) -> None:

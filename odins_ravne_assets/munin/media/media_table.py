@@ -71,6 +71,14 @@ class StoredMedia:
         """Return the rules that a source's rows were made with; OTHER_READER: read them again."""
         return self.kept_rules.get(source, self.offset_rules)
 
+    def source_names(self) -> list[str]:
+        """Return the names of several sources, in the order of the table; none if it has one."""
+        if self.path is None:
+            return []
+        table = with_added_columns(scan_parquet(self.path), MEDIA)
+        names = table.select(pl.col("source").drop_nulls().unique(maintain_order=True))
+        return names.collect()["source"].to_list()
+
     def rows_of(self, source: str, is_first: bool) -> Iterator[Row]:
         """Yield the rows of a source, with paths relative to it.
 

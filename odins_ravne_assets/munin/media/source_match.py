@@ -114,14 +114,19 @@ def resolve_sources(
     Raises:
         StoreError: the run names a place without media that is no source of the camera.
     """
-    sources = list(known or _source_of_old_results(camera_id, footage, stored))
+    sources = list(known or _unlisted_sources(camera_id, footage, stored))
     return _Resolver(camera_id, footage, sources, stored, open_place, read_time).resolve()
 
 
-def _source_of_old_results(
-    camera_id: str, footage: RunFootage, stored: StoredMedia
-) -> Iterator[Source]:
-    if stored.camera_id is not None:
+def _unlisted_sources(camera_id: str, footage: RunFootage, stored: StoredMedia) -> Iterator[Source]:
+    """Yield the sources of results without a list of them, whose places are then not known.
+
+    They are of an earlier version, or were copied without the list.
+    """
+    names = stored.source_names()
+    if names:
+        yield from (Source(name, None) for name in names)
+    elif stored.camera_id is not None:
         place = footage.earlier[0] if footage.earlier else footage.own_place
         copy = footage.place if footage.origin == place else None
         yield Source(source_name(place, (), camera_id), place, copy)

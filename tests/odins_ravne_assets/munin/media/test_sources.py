@@ -338,6 +338,20 @@ def test_the_next_card_adds_to_results_of_an_earlier_version(ridge: Ridge, known
     assert ridge.run(second, earlier=earlier) == paths("20260501", 2) + paths("20260601", 1)
 
 
+def test_a_list_that_is_lost_is_made_again_from_the_table(ridge: Ridge) -> None:
+    first, second = ridge.card("a", 1, 2), ridge.card("b", 3)
+    ridge.run(first)
+    ridge.run(second)
+    before = ridge.rows()
+    (ridge.results.root / SOURCES_FILE).unlink()
+    ridge.run(second)
+    assert ridge.rows().equals(before)
+    assert "source a is not available (its place is not known)" in ridge.messages[-1]
+    ridge.run(first)
+    assert ridge.rows().equals(before)
+    assert ridge.names() == ["a", "b"]
+
+
 def as_before(ridge: Ridge) -> None:
     """Make the results those of a version without sources."""
     (ridge.results.root / SOURCES_FILE).unlink()
