@@ -1,5 +1,6 @@
 """Folders of footage, local or on S3, as the choice of cameras sees them: names only."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -44,8 +45,11 @@ class LocalTree:
 
     def folders(self, path: str = "") -> list[str]:
         """See FolderTree."""
-        found = sorted(entry.name for entry in self._entries(path) if entry.is_dir())
-        return [name for name in found if not is_hidden(name)]
+        return [
+            entry.name
+            for entry in self._entries(path)
+            if entry.is_dir() and not is_hidden(entry.name)
+        ]
 
     def media(self, path: str = "") -> Iterator[str]:
         """See FolderTree."""
@@ -61,9 +65,10 @@ class LocalTree:
         """See FolderTree."""
         return (self._root / path).as_uri()
 
-    def _entries(self, path: str) -> list[Path]:
+    def _entries(self, path: str) -> "list[os.DirEntry[str]]":
         try:
-            return sorted((self._root / path).iterdir())
+            with os.scandir(self._root / path) as entries:  # asks a disk for no file's details
+                return sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             shown = self._shown(path)
             raise UsageError(f"{shown}: cannot be listed: {error.strerror or error}") from None

@@ -56,16 +56,16 @@ animal animals person people human humans vehicle vehicles empty blank blanks un
 misfire misfires
 """
 PART_WORDS = frozenset((_KINDS + _VISITS + _PARTS + _SORTED).split())
+# A date, and what may follow it: a time, a number, another date.
 DATE = re.compile(
-    r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?"  # 20260501, 202605
+    r"((19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?"  # 20260501, 202605
     r"|(0?[1-9]|[12]\d|3[01]) (0?[1-9]|[12]\d|3[01]) (19|20)\d\d"  # 01 05 2026
-    r"|(19|20)\d\d (0?[1-9]|1[0-2])( (0?[1-9]|[12]\d|3[01]))?"  # 2026 05 01, 2026 05
+    r"|(19|20)\d\d (0?[1-9]|1[0-2])( (0?[1-9]|[12]\d|3[01]))?)"  # 2026 05 01, 2026 05
+    r"( \d{1,8})*"
 )
 ORDINAL = re.compile(r"(?<=\d)(st|nd|rd|th)\b")  # 1st check
 # Years with footage of digital cameras; later numbers and earlier ones are those of sites.
 FIRST_YEAR = 2005
-# What follows a date: a time, a number, another date.
-AFTER_DATE = re.compile(r"( \d{1,8})*")
 CAMERA_NAME = re.compile(
     r"(ct|cam|camera|kamera|trap|site|station|plot|loc|location)s?[ _-]?(\w*\d\w*|[a-z])",
     re.IGNORECASE,
@@ -155,8 +155,7 @@ def is_date(numbers: list[str]) -> bool:
     text = " ".join(numbers)
     if text.isdigit() and FIRST_YEAR <= int(text) <= date.today().year:
         return True
-    found = DATE.match(text)
-    return bool(found and AFTER_DATE.fullmatch(text, found.end()))
+    return DATE.fullmatch(text) is not None
 
 
 def _is_named_by_camera(medium: str) -> bool:

@@ -193,8 +193,8 @@ def ui(
     load_profile(context.obj.name)
     folder = prepare_home()
     variables["MUNIN_PROFILE"] = str(find_profile(context.obj.name).absolute())
-    out.print(f"The Dagster UI: http://127.0.0.1:{port}{path_prefix} (Ctrl-C ends it)")
-    serve_ui(folder, port, command, variables, shared=read_only)
+    line = f"The Dagster UI: http://127.0.0.1:{port}{path_prefix} (Ctrl-C ends it)"
+    serve_ui(folder, port, command, variables, read_only, lambda: out.print(line))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Start Dagster's UI on this machine's instance: webserver and daemon, or a webserver to look only."""
+"""Start Dagster's UI on this machine's instance: webserver and daemon, or a webserver alone."""
 
 import json
 import os
@@ -6,8 +6,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +44,25 @@ def ui_command(port: int, read_only: bool, path_prefix: str) -> tuple[list[str],
     address = ["-h", HOST, "-p", str(port)]
     variables = {PATH_PREFIX_VARIABLE: path_prefix} if path_prefix else {}
     if read_only:
-        return [
-            sys.executable,
-            "-m",
-            "dagster_webserver",
-            *CODE,
-            *address,
-            "--read-only",
-        ], variables
+        server = [sys.executable, "-m", "dagster_webserver", *CODE, *address, "--read-only"]
+        return server, variables
     return [sys.executable, *QUIET, "-m", "dagster", "dev", *CODE, *address], variables
 
 
 def serve_ui(
-    home: Path, port: int, command: Sequence[str], variables: Mapping[str, str], shared: bool
+    home: Path,
+    port: int,
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    shared: bool,
+    on_start: Callable[[], None] = lambda: None,
 ) -> None:
     """Replace this process by the UI.
 
     Args:
         home: the instance's folder.
         shared: others may serve the instance at the same time: this one has no daemon.
+        on_start: called before.
 
     Raises:
         UsageError: another UI serves the instance, or the port is in use.
@@ -80,6 +79,7 @@ def serve_ui(
         if not shared:
             this = {"process": os.getpid(), "started": _start_time(os.getpid()), "port": port}
             (home / UI_FILE).write_text(json.dumps(this), encoding="utf-8")
+    on_start()
     os.environ.update(variables)
     # Shells start background jobs with SIGINT ignored, and Dagster treats SIGTERM like SIGINT:
     # neither the UI nor its runs could be stopped.
@@ -92,17 +92,20 @@ def running_ui(home: Path) -> dict[str, Any] | None:
 
     A record of a process that has ended counts as none: process ids are reused.
     """
-    with suppress(OSError, ValueError):
+    try:
         record = json.loads((home / UI_FILE).read_text(encoding="utf-8"))
-        if isinstance(record, dict) and _start_time(record["process"]) == record["started"]:
-            return record
-    return None
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or not {"process", "started", "port"} <= record.keys():
+        return None
+    started = _start_time(record["process"])
+    return record if started is not None and started == record["started"] else None
 
 
 def _start_time(process: Any) -> float | None:
     try:
         return psutil.Process(process).create_time()
-    except (psutil.Error, TypeError, ValueError):
+    except (psutil.Error, OverflowError, TypeError, ValueError):
         return None
 
 

@@ -69,7 +69,7 @@ class Observations:
         camera_id: the camera.
         observations: rows of `tables.OBSERVATIONS`, also of version 0.1.
         detections: rows of `tables.DETECTIONS`.
-        media: path and content_hash.
+        media: path, content_hash and source.
         added: content_hash, species and number of `labels_in_effect`.
     """
 
@@ -82,7 +82,7 @@ class Observations:
         added: pl.DataFrame,
     ) -> None:
         self._camera_id = camera_id
-        self._detections = detections
+        self._detections, self._media = detections, media
         self._members = _members(observations, detections, media, added)
         first = self._members.filter(pl.col("position") == 0).select("observation", "detection_id")
         numbered = observations.select("observation_id").with_row_index("observation")
@@ -176,11 +176,26 @@ class Observations:
 
     def _candidates(self, path: str) -> list[str]:
         """The ids of all detections of a medium; of all media, if there is no path."""
-        detections, added = self._detections, self._members.filter(pl.col("x").is_null())
-        if path:  # a camera that has several sources by now has their names in front of it
-            is_medium = (pl.col("path") == path) | pl.col("path").str.ends_with(f"/{path}")
-            detections, added = detections.filter(is_medium), added.filter(is_medium)
-        return [*detections["detection_id"], *added["detection_id"]]
+        if path:
+            return self._ids_of_media.get(path, [])
+        added = self._members.filter(pl.col("x").is_null())["detection_id"]
+        return [*self._detections["detection_id"], *added]
+
+    @cached_property
+    def _ids_of_media(self) -> dict[str, list[str]]:
+        """The ids of detections by path, and by the path without the source.
+
+        The path had no source when the camera had one card.
+        """
+        added = self._members.filter(pl.col("x").is_null())
+        rows = pl.concat(each.select("path", "detection_id") for each in (self._detections, added))
+        sources = dict(self._media.select("path", "source").drop_nulls().iter_rows())
+        found: dict[str, list[str]] = defaultdict(list)
+        for path, identifier in rows.iter_rows():
+            found[path].append(identifier)
+            if path in sources:
+                found[path.removeprefix(f"{sources[path]}/")].append(identifier)
+        return found
 
     def _species_of(self, first: str) -> str | None:
         place = self._places({first}).get(first)

@@ -16,9 +16,9 @@ from odins_ravne_assets.munin.media.camera_clock import CameraClock, camera_cloc
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata
 from resources.errors import UsageError
 from resources.settings.clock_corrections import ClockCorrection
+from resources.settings.deployments import Deployment
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
-from resources.settings.deployments import Deployment
 
 __all__ = ["s3", "s3_server"]  # pytest finds fixtures by their names
 

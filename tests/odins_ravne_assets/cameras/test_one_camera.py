@@ -52,6 +52,7 @@ def test_folders_that_look_like_cameras_are_found(files: list[str], tmp_path: Pa
         ["2026-05-01/1.jpg", "2026-06-01/1.jpg"],
         ["2026-05-01/DCIM/100RECNX/IMG_0001.JPG", "2026-06-01/DCIM/100RECNX/IMG_0001.JPG"],
         ["20260501/IMG_0001.JPG", "20260601/IMG_0001.JPG"],
+        [f"2026-0{n % 9 + 1}-{n + 1:02}/{n}.jpg" for n in range(28)],
         ["check1/1.jpg", "check2/1.jpg", "Visit 3/1.jpg"],
         ["photos/1.jpg", "videos/1.mp4"],
         ["animals/1.jpg", "empty/1.jpg", "people/1.jpg"],
@@ -108,6 +109,10 @@ def test_a_message_names_the_first_folders(tmp_path: Path) -> None:
     "name",
     [
         "2026-05-01",
+        "2026-05-13",
+        "2026-12-31 2",
+        "31.12.2026",
+        "20261231",
         "2026-05",
         "2026",
         "20260501",

@@ -87,5 +87,5 @@ def test_the_command_has_a_daemon_unless_it_only_shows() -> None:
 
 @pytest.mark.parametrize("prefix", ["dagster", "/", "/a/", "/a b", "//a", "http://x/a"])
 def test_a_prefix_that_is_not_a_path_is_refused(prefix: str) -> None:
-    with pytest.raises(UsageError, match="--path-prefix .*: must be a path such as /dagster"):
+    with pytest.raises(UsageError, match=r"--path-prefix .*: must be a path such as /dagster"):
         ui_command(3000, read_only=False, path_prefix=prefix)

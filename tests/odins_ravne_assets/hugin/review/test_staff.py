@@ -18,6 +18,7 @@ from resources.settings.profile import Privacy
 from resources.storage.local_store import LocalStore
 from tests.odins_ravne_assets.hugin.review.test_corrections import (
     Row,
+    filled,
     import_file,
     observations,
     review,
@@ -101,6 +102,34 @@ def test_the_label_of_an_exported_visit_takes_it_out(store: LocalStore) -> None:
     labelled(store, "\n".join(["observation_id,confirmed_species", *lines]) + "\n")
     run(store)
     assert [row["species"] for row in observations(store)] == ["red fox", "person", "red fox"]
+
+
+def test_a_file_with_staff_can_be_handed_in_again(store: LocalStore) -> None:
+    export_camera(store, "camera7", PROJECT, Privacy())
+    file = filled(store, {"setup.jpg": "setup", "hiker.jpg": ""})
+    assert import_file(store, file).new > 0
+    run(store)
+    again = import_file(store, file)
+    assert (again.new, again.changed, len(again.unused)) == (0, 0, 0)
+    run(store)
+    assert [row["species"] for row in observations(store)] == ["red fox", "person", "red fox"]
+    import_file(store, filled_again(file, "setup.jpg", "person"))
+    run(store)
+    assert [row["species"] for row in observations(store)][0] == "person"
+
+
+def filled_again(file: Path, medium: str, label: str) -> Path:
+    """The same file, with another label for a visit."""
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    for row in rows:
+        if row["first_medium"] == medium:
+            row["confirmed_species"] = label
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
 
 
 def test_what_staff_left_out_is_counted_by_reason_and_listed_with_its_author(
