@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import typer
 from paths import ROOT
 from rich.console import Console
 from rich.text import Text
@@ -306,3 +308,47 @@ def test_a_single_reason_of_failed_media_is_printed(
     monkeypatch.setattr(terminal, "err", console)
     terminal.print_unused_media("north", tmp_path)
     assert console.export_text().splitlines() == [line]
+
+
+def a_command() -> typer.Typer:
+    """An app whose command does what its argument says."""
+    app = typer.Typer()
+
+    @app.command()
+    def act(what: str, number: int = 0) -> None:
+        if what == "stop":
+            signal.raise_signal(signal.SIGINT)
+        if what == "fail":
+            raise typer.Exit(3)
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["--number", "1\x1b]0;x\x07"], 2, r"1\x1b]0;x\x07"),
+        (["--no\x1b[31m"], 2, r"--no\x1b[31m"),
+        (["stop"], 130, "stopped; run the same command again to continue"),
+        (["fail"], 3, ""),
+        (["work"], 0, ""),
+    ],
+)
+def test_messages_of_typer_are_printable_and_ctrl_c_says_what_to_do(
+    words: list[str],
+    code: int,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["act", *words])
+    monkeypatch.setenv("COLUMNS", "100")
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            terminal.run_app(a_command())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    printed = capfd.readouterr().err
+    assert ended.value.code == code
+    assert text in printed and "\x1b]" not in printed and "\x1b[31m" not in printed

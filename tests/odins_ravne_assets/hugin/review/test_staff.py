@@ -110,7 +110,7 @@ def test_a_file_with_staff_can_be_handed_in_again(store: LocalStore) -> None:
     assert import_file(store, file).new > 0
     run(store)
     again = import_file(store, file)
-    assert (again.new, again.changed, len(again.unused)) == (0, 0, 0)
+    assert (again.new, again.changed, again.failed) == (0, 0, {})
     run(store)
     assert [row["species"] for row in observations(store)] == ["red fox", "person", "red fox"]
     import_file(store, filled_again(file, "setup.jpg", "person"))
