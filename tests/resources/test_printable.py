@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from camera_tables import NIGHT, Camera
@@ -152,6 +153,13 @@ def test_csv_files_hold_no_control_character(name: str, shared: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(text)))
     assert rows
     assert not any("\n" in cell for row in rows for cell in row.values())
+
+
+def test_the_workbook_holds_no_control_character(shared: Path) -> None:
+    with ZipFile(shared / "observations.xlsx") as archive:
+        text = archive.read("xl/worksheets/sheet1.xml").decode()
+    assert not CONTROL.search(text.replace("\n", ""))
+    assert r"\x1b" in text
 
 
 def test_json_files_hold_control_characters_as_escapes_only(shared: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from zipfile import ZipFile
 
 import polars as pl
 
@@ -20,7 +21,7 @@ def leaks(
     """Return each file or metadata key, with the secret that it holds.
 
     Args:
-        folder: searched whole: text, the values of Parquet tables, and the bytes of pictures.
+        folder: searched whole: text, the values of Parquet tables, the parts of workbooks, and the bytes of pictures.
         metadata: of assets.
         secrets: texts and patterns.
     """
@@ -46,6 +47,9 @@ def _text(file: Path) -> str:
     if file.suffix == ".parquet":
         rows = pl.read_parquet(file, glob=False).to_dicts()
         return f"{rows}{data.decode('latin-1')}"
+    if file.suffix == ".xlsx":
+        with ZipFile(file) as archive:
+            return "".join(archive.read(name).decode() for name in archive.namelist())
     text = data.decode("utf-8", errors="replace")
     # Pictures of a page are base64: their EXIF would not be seen otherwise.
     pictures = re.findall(r"[A-Za-z0-9+/]{400,}={0,2}", text)

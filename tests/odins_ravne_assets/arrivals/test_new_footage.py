@@ -525,3 +525,42 @@ def test_the_tables_columns_are_what_the_listing_compares(tmp_path: Path) -> Non
     pl.DataFrame([row], schema=MEDIA).write_parquet(tmp_path / "tables" / "media.parquet")
     assert known_files(LocalStore(tmp_path)) == {("a.jpg", 3, 7)}
     assert known_files(LocalStore(tmp_path / "none")) == set()
+
+
+def test_uploads_of_a_camera_whose_cards_were_read_are_a_further_source(
+    folder: Folder, tmp_path: Path
+) -> None:
+    from odins_ravne_assets.cameras.catalog import Camera
+    from odins_ravne_assets.munin.media.sources import Source, save_sources
+    from resources.storage.local_store import LocalStore
+
+    folder.put("north-1/1.jpg", date=1_700_000_000)
+    card, uploads = "file:///media/CARD", (folder.root / "north-1").as_uri()
+    results = LocalStore(tmp_path / "results")
+    catalog = CameraCatalog(tmp_path / "cameras")
+    catalog.put(Camera("north-1", card, results.url))
+    rows = [("1.jpg", None)]
+
+    def turns() -> int:
+        """The runs that the sensor requests of these results."""
+        table = [
+            dict.fromkeys(MEDIA)
+            | {"path": path, "bytes": 1, "modified_ns": 1_700_000_000 * 10**9, "source": source}
+            for path, source in rows
+        ]
+        with results.writing("tables/media.parquet") as path:
+            pl.DataFrame(table, schema=MEDIA).write_parquet(path)
+        overrides = {"uploads.url": str(folder.root), "uploads.quiet_minutes": 0.001}
+        with dg.DagsterInstance.ephemeral() as instance:
+            first = tick(instance, catalog, None, **overrides)
+            time.sleep(0.1)
+            return len(tick(instance, catalog, first.cursor, **overrides).run_requests or ())
+
+    # A file of the card has the same name, size and date.
+    rows = [("CARD/1.jpg", "CARD"), ("CARD-2/1.jpg", "CARD-2")]
+    save_sources(results, "north-1", [Source("CARD", card), Source("CARD-2", "file:///other")])
+    assert turns() == 1
+    assert catalog.get("north-1").places == (card, uploads)
+    rows = [("CARD/1.jpg", "CARD"), ("north-1/1.jpg", "north-1")]
+    save_sources(results, "north-1", [Source("CARD", card), Source("north-1", uploads)])
+    assert turns() == 0

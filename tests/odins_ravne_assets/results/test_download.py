@@ -213,7 +213,8 @@ def test_the_re_run_script_writes_equal_results(downloaded: Path, output: LocalS
     done = run_script(downloaded, "--no-browser")
     assert done.returncode == 0, done.stderr
     stage = content(downloaded / "rerun/stage3")
-    exports = {name: stage.pop(name) for name in ("observations.csv", "megadetector.json")}
+    names = ("observations.csv", "observations.xlsx", "megadetector.json")
+    exports = {name: stage.pop(name) for name in names}
     assert stage == content(output.root / "stage3")
     assert exports["observations.csv"].count(b"\n") == 1 + 5
     assert "no Camtrap DP: " in done.stdout
