@@ -35,7 +35,7 @@ MAX_LOOSE = 20
 _KINDS = """
 photo photos picture pictures pic pics image images img foto fotos bild bilder bilde billeder
 still stills jpg jpeg raw video videos vid vids film films filme filmer movie movies clip clips
-klipp mp avi mov timelapse motion day night dag natt nacht colour color
+klipp footage media data files mp avi mov timelapse motion day night dag natt nacht colour color
 """
 _VISITS = """
 check checks visit visits control kontroll kontrolle besok besuch visite visita session sessions
