@@ -55,8 +55,10 @@ def sample_video(tmp_path: Path) -> Path:
 LONGEST = (
     "resources/launch/test_batch_launcher.py",
     "end_to_end/test_resilience.py",
-    "end_to_end/test_bad_input.py",
+    "end_to_end/test_update_on_batch.py",
     "end_to_end/test_ui.py",
+    "end_to_end/test_real_footage.py",
+    "end_to_end/test_bad_input.py",
     "end_to_end/test_cloud_commands.py",
     "docs/test_commands.py",
     "benchmarks/test_interruption_drill.py",
@@ -70,7 +72,6 @@ LONGEST = (
     "resources/sandbox/fleet/test_fleet.py",
     "gpu_kernels/engines/test_tensorrt_build.py",
     "gpu_kernels/engines/test_fp16.py",
-    "end_to_end/test_real_footage.py",
     "resources/sandbox/api/test_batch_api.py",
 )
 

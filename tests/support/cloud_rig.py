@@ -16,6 +16,7 @@ import dagster as dg
 import polars as pl
 from compute_rig import running_sandbox
 from dagster import RunsFilter
+from warm_workers import warm_workers
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.assets import footage, stages_1_to_3
@@ -273,7 +274,8 @@ class Cloud:
 @contextmanager
 def running_cloud(folder: Path, **environment: str) -> Iterator[Cloud]:
     """Run the account, with its credentials and other variables in this process's environment."""
-    with running_sandbox(CONFIG, AWS_EC2_METADATA_DISABLED="true", **environment) as sandbox:
+    variables = {"AWS_EC2_METADATA_DISABLED": "true", **environment}
+    with warm_workers(), running_sandbox(CONFIG, **variables) as sandbox:
         yield Cloud(sandbox, folder)
 
 

@@ -7,16 +7,19 @@ decoders of media stay child processes. Signals, crashes, locks, the environment
 output of other processes are the subject of tests that use `Munin`.
 """
 
+import atexit
 import fcntl
 import importlib
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +32,7 @@ from dagster_pipes import PipesContext
 from odins_ravne_assets import definitions, run_camera
 from odins_ravne_assets.cli import main as cli
 from odins_ravne_assets.cli import terminal
+from odins_ravne_assets.instance_home import prepare_home
 from odins_ravne_assets.runs import process_pool
 from odins_ravne_assets.runs.event_stream import EVENTS_VARIABLE, emit_event
 from odins_ravne_assets.worker.pipes_worker import run_worker
@@ -41,6 +45,11 @@ WIDTH = 200  # of the terminal, as in `Munin`
 
 class MuninInProcess(Munin):
     """Runs the command and its runs in this process; `start` still starts a process."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not any(self.home.iterdir()):
+            shutil.copytree(initialized_home(), self.home, dirs_exist_ok=True)
 
     def __call__(self, *words: str | Path, timeout: float = TIMEOUT) -> CompletedCommand:
         """Run the command; fail on a traceback in its output."""
@@ -118,6 +127,15 @@ def run_worker_here(module: str, variables: Mapping[str, str]) -> int:
                 return run_worker()
         finally:
             os.close(theirs)
+
+
+@cache
+def initialized_home() -> Path:
+    """Return a new instance; its databases take longer to make than to copy."""
+    folder = Path(tempfile.mkdtemp(prefix="initialized-home-"))
+    atexit.register(shutil.rmtree, folder)
+    with environment({**os.environ, "DAGSTER_HOME": str(folder)}):
+        return prepare_home()
 
 
 @contextmanager

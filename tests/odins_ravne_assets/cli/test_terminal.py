@@ -327,7 +327,7 @@ def a_command() -> typer.Typer:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["work", "--number", "1\x1b]0;x\x07"], 2, r"1\x1b]0;x\x07"),
+        (["work", "more\x1b[31m"], 2, r"more\x1b[31m"),
         (["--no\x1b[31m"], 2, r"--no\x1b[31m"),
         (["stop"], 130, "stopped; run the same command again to continue"),
         (["fail"], 3, ""),
