@@ -155,7 +155,7 @@ class Observations:
             first for own, firsts in ids.items() if is_shown_as(own, identifier) for first in firsts
         ]
         # What reviewers added to one medium has one id, if it is of one species.
-        named = [first for first in found if self._species_of(first) == species]
+        named = [each for each in found[1:] and found if self._species_of(each) == species]
         return next(iter(named or found), None)
 
     @cached_property
