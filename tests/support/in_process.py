@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,10 +69,9 @@ class MuninInProcess(Munin):
             for console in (terminal.out, terminal.err):
                 stack.enter_context(patch.object(console, "_width", WIDTH))
             stack.enter_context(
-                patch.object(
-                    process_pool,
-                    "subprocess",
-                    SimpleNamespace(Popen=FinishedRun, PIPE=process_pool.subprocess.PIPE),
+                patch(
+                    f"{process_pool.__name__}.subprocess",
+                    SimpleNamespace(Popen=FinishedRun, PIPE=subprocess.PIPE),
                 )
             )
             stack.enter_context(patch.object(local_launcher, "_run_to_end", run_worker_here))
@@ -93,7 +93,8 @@ class FinishedRun:
     ) -> None:
         module, request = command[-2:]
         assert module == run_camera.__name__
-        fcntl.fcntl(int(env[EVENTS_VARIABLE]), fcntl.F_SETPIPE_SZ, EVENT_PIPE_BYTES)
+        if sys.platform == "linux":
+            fcntl.fcntl(int(env[EVENTS_VARIABLE]), fcntl.F_SETPIPE_SZ, EVENT_PIPE_BYTES)
         self.stdin = None
         with (
             environment(env),

@@ -158,7 +158,8 @@ def serve(descriptor: int) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: _write_byte(wake))
     pending = b""
     while True:
-        readable, _, _ = select.select([connection, woken], [], [])
+        watched: list[socket.socket | int] = [connection, woken]
+        readable, _, _ = select.select(watched, [], [])
         if woken in readable:
             os.read(woken, 1024)
             _report_ended(connection)

@@ -9,7 +9,8 @@ import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import BOX_KEY
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
-from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes
+from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes, reviewed_people_boxes
+from odins_ravne_assets.hugin.review.corrections import read_corrections
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_left_out, read_table
 from odins_ravne_assets.munin.media.shared_media import (
@@ -60,6 +61,7 @@ class ExportTables:
         media, processed, frames, detections, classifications: tables of Stages 0 to 2.
         observations: rows of `tables.OBSERVATIONS`.
         left_out: rows of `tables.LEFT_OUT_DETECTIONS`.
+        reviewed_people: the result of `reviewed_people_boxes`.
         models: the name and hash of each model by role ("detector").
         labelled_at: the time at which the classifications were written, UTC, whole seconds.
         taxonomy: the result of `results_taxonomy`.
@@ -74,6 +76,7 @@ class ExportTables:
     classifications: pl.LazyFrame
     observations: pl.DataFrame
     left_out: pl.LazyFrame
+    reviewed_people: pl.LazyFrame
     models: Mapping[str, str]
     labelled_at: datetime
     taxonomy: Taxonomy
@@ -136,7 +139,9 @@ class ExportTables:
         """
         detected = self.detections.filter(pl.col("category") == PERSON).select("path")
         observations = self.observations.lazy()
-        shown = people_boxes(observations, self.classifications, self.left_out).select("path")
+        shown = people_boxes(
+            observations, self.classifications, self.left_out, self.reviewed_people
+        ).select("path")
         contents = self.media.select("path", "content_hash")
         with_people = pl.concat([detected, shown]).unique().join(contents, on="path")
         paths = (
@@ -194,6 +199,9 @@ def open_export_tables(
             camera_id=camera_id,
             observations=observations,
             left_out=read_left_out(results, stack),
+            reviewed_people=reviewed_people_boxes(
+                read_corrections(store, stack), tables["detections"]
+            ),
             models=models,
             labelled_at=_modified_at(store, layout.CLASSIFICATIONS_TABLE),
             taxonomy=results_taxonomy(store, results, species),

@@ -12,7 +12,8 @@ from odins_ravne_assets.hugin.identification.identifications import (
     PEOPLE_LEFT_OUT,
 )
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
-from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes
+from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes, reviewed_people_boxes
+from odins_ravne_assets.hugin.review.corrections import read_corrections
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
 from odins_ravne_assets.hugin.visits.report_json import truncated
@@ -102,7 +103,9 @@ def load_camera_results(
             if source.exists(layout.CLASSIFICATIONS_TABLE)
             else schemas.CLASSIFICATIONS.to_frame(eager=False)  # boxes are not labelled yet
         )
-        people_detections = _people_detections(observations, labels, left_out, detections)
+        reviewed = reviewed_people_boxes(read_corrections(source, stack), detections)
+        people = people_boxes(observations, labels, left_out, reviewed)
+        people_detections = _detection_ids(people, detections)
         people_count = observations.filter(is_person()).select(pl.len()).collect().item()
         if privacy.leave_out_people:
             observations = observations.filter(~is_person())
@@ -145,15 +148,9 @@ def _by_medium(left_out: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def _people_detections(
-    observations: pl.LazyFrame,
-    labels: pl.LazyFrame,
-    left_out: pl.LazyFrame,
-    detections: pl.LazyFrame,
-) -> pl.DataFrame:
-    """The detection_id of the boxes that show people, see `people_boxes`."""
-    people = people_boxes(observations, labels, left_out)
-    return detections.join(people, on=BOX_KEY, how="semi").select("detection_id").collect()
+def _detection_ids(boxes: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:
+    """The detection_id of boxes, given by BOX_KEY."""
+    return detections.join(boxes, on=BOX_KEY, how="semi").select("detection_id").collect()
 
 
 def _with_best_detection(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:

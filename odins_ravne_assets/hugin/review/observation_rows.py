@@ -124,7 +124,6 @@ class Observations:
 
         Args:
             rows: of one file, also those without a label: they have their detections, too.
-
         """
         by_first = {row.first: row for row in rows}
         places = self._places(by_first)
@@ -134,8 +133,10 @@ class Observations:
             if first in places:
                 observation, position = places[first]
                 in_one[observation].append((position, row))
-            else:
-                targets[first] = self._outside(first, history)
+        outside = self._boxes_of(first for first in by_first if first not in places)
+        for first in by_first:
+            if first not in places:
+                targets[first] = _boxes_before(first, history) or outside.get(first, [])
         members = self._members_of(in_one)
         for observation, placed in in_one.items():
             placed.sort(key=lambda pair: pair[0])
@@ -154,9 +155,9 @@ class Observations:
         found = [
             first for own, firsts in ids.items() if is_shown_as(own, identifier) for first in firsts
         ]
-        # What reviewers added to one medium has one id, if it is of one species.
-        named = [each for each in found[1:] and found if self._species_of(each) == species]
-        return next(iter(named or found), None)
+        if len(found) > 1:  # version 0.1 has no numbers of what reviewers added to one medium
+            found = [first for first in found if self._species_of(first) == species]
+        return found[0] if len(found) == 1 else None
 
     @cached_property
     def _all_ids(self) -> dict[str, str]:
@@ -233,13 +234,13 @@ class Observations:
         )
         return Target({**box, "instead_of": species}, said)
 
-    def _outside(self, first: str, history: LabelHistory) -> list[Target]:
-        """The boxes of a row whose first detection is in no observation."""
-        before = _boxes_before(first, history)
-        if before:
-            return before
-        own = self._detections.filter(pl.col("detection_id") == first)
-        return [Target(row) for row in own.select(BOX).iter_rows(named=True)]
+    def _boxes_of(self, firsts: Iterable[str]) -> dict[str, list[Target]]:
+        """The box of each first detection, also of one that is in no observation."""
+        own = self._detections.filter(pl.col("detection_id").is_in(list(firsts)))
+        return {
+            row["detection_id"]: [Target({name: row[name] for name in BOX})]
+            for row in own.select("detection_id", *BOX).iter_rows(named=True)
+        }
 
 
 def _members(

@@ -13,11 +13,13 @@ from odins_ravne_assets.munin.media.tags.exif_block import MAX_BLOCK_BYTES
 
 _SIGNATURE_BYTES = 8
 _MAX_CHUNKS = 50_000
+_MAX_TAGS = 16  # a text may expand to a thousand times its size
 _TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 # ImageMagick stores EXIF as hexadecimal digits behind a line with its name and one with its length.
 _RAW_EXIF_KEYWORDS = frozenset({b"Raw profile type exif", b"Raw profile type APP1"})
 _DATE_KEYWORD = b"Creation Time"
+_KEYWORDS = {_XMP_KEYWORD, _DATE_KEYWORD, *_RAW_EXIF_KEYWORDS}
 
 
 @dataclass
@@ -32,6 +34,7 @@ class PngTags:
 def read_png_tags(file: IO[bytes]) -> PngTags:
     """Read the chunks of a PNG; a damaged one ends the search."""
     found = PngTags()
+    tags = 0
     file.seek(_SIGNATURE_BYTES)
     for _ in range(_MAX_CHUNKS):
         head = file.read(8)
@@ -39,20 +42,23 @@ def read_png_tags(file: IO[bytes]) -> PngTags:
             break
         length, name = struct.unpack(">I4s", head)
         if length <= MAX_BLOCK_BYTES and (name == b"eXIf" or name in _TEXT_CHUNKS):
-            _add(found, name, file.read(length))
+            tags += _add(found, name, file.read(length))
             file.seek(4, 1)  # its checksum
         else:
             file.seek(length + 4, 1)
-        if name == b"IEND":
+        if name == b"IEND" or tags >= _MAX_TAGS:
             break
     return found
 
 
-def _add(found: PngTags, name: bytes, data: bytes) -> None:
+def _add(found: PngTags, name: bytes, data: bytes) -> bool:
+    """Add the content of a chunk; return False if it is none of a tag."""
     if name == b"eXIf":
         found.exif.append(data)
-        return
+        return True
     keyword, _, text = data.partition(b"\0")
+    if keyword not in _KEYWORDS:
+        return False
     text = _text_of(name, text)
     if keyword == _XMP_KEYWORD:
         found.xmp = found.xmp or text
@@ -62,6 +68,7 @@ def _add(found: PngTags, name: bytes, data: bytes) -> None:
             found.exif.append(bytes.fromhex(digits.decode("ascii")))
     elif keyword == _DATE_KEYWORD:
         found.times.append(text.decode("latin-1"))
+    return True
 
 
 def _text_of(name: bytes, text: bytes) -> bytes:
