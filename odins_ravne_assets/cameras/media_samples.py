@@ -22,7 +22,7 @@ from resources.storage.object_store import ObjectStore
 from resources.storage.parquet_files import scan_parquet
 
 # Hashes in a sample, of 8 bytes each.
-SAMPLE = 4096
+SAMPLE = 1024
 HASH_BYTES = 8
 # Samples that a run makes of cameras whose last run made none, as those of earlier versions did.
 MAX_NEW_SAMPLES = 50

@@ -8,6 +8,7 @@ A time with an offset or `Z` is an instant; one without is local time. A day alo
 at midnight, as an end it ends with the day.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone, tzinfo
@@ -63,8 +64,16 @@ DEPLOYMENT_REMARKS = tuple(name for name in DEPLOYMENT_COLUMNS if name not in US
 OUTAGE_COLUMN = re.compile(r"Problem(\d{1,2})_(from|to)")
 
 # The values that Camtrap DP 1.0.2 allows in columns that are passed on.
-NUMBER_COLUMNS = frozenset({"cameraHeight", "cameraDepth", "detectionDistance"})
 INTEGER_COLUMNS = frozenset({"cameraDelay", "cameraTilt", "cameraHeading"})
+# The least and the largest number.
+NUMBER_COLUMNS = {
+    "cameraHeight": (0, math.inf),
+    "cameraDepth": (0, math.inf),
+    "detectionDistance": (0, math.inf),
+    "cameraDelay": (0, math.inf),
+    "cameraTilt": (-90, 90),
+    "cameraHeading": (0, 360),
+}
 BOOLEAN_COLUMNS = frozenset({"timestampIssues", "baitUse"})
 FEATURE_TYPES = (
     "roadPaved",
@@ -269,11 +278,8 @@ def _zone(text: str | None) -> tzinfo | None:
 def _remark(column: str, text: str) -> str:
     """The value of a column that is passed on, in the form that Camtrap DP requires."""
     try:
-        if column in NUMBER_COLUMNS | INTEGER_COLUMNS:
-            number = parse_number(text, decimal_comma=True)
-            if column in INTEGER_COLUMNS and number != round(number):
-                raise ValueError("allowed is a whole number")
-            return f"{number:.10g}"
+        if column in NUMBER_COLUMNS:
+            return _number(column, text)
         if column in BOOLEAN_COLUMNS:
             return _boolean(text)
         if column == "featureType" and text not in FEATURE_TYPES:
@@ -281,6 +287,17 @@ def _remark(column: str, text: str) -> str:
     except ValueError as error:
         raise ValueError(f"{column} {text!r} is not allowed: {error}") from None
     return text
+
+
+def _number(column: str, text: str) -> str:
+    number = parse_number(text, decimal_comma=True)
+    least, largest = NUMBER_COLUMNS[column]
+    if not least <= number <= largest:
+        limit = f" and at most {largest:g}" if largest < math.inf else ""
+        raise ValueError(f"it must be at least {least:g}{limit}")
+    if column in INTEGER_COLUMNS and number != round(number):
+        raise ValueError("allowed is a whole number")
+    return f"{number:.10g}"
 
 
 def _boolean(text: str) -> str:

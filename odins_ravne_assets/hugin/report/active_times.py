@@ -28,17 +28,22 @@ def whole_days(first: date, last: date) -> Interval:
 
 
 def active_intervals(
-    deployments: Iterable[Deployment], first: datetime | None, last: datetime | None
+    deployments: Iterable[Deployment],
+    first: datetime | None,
+    last: datetime | None,
+    now: datetime,
 ) -> list[Interval]:
     """Return the times in which a camera was active, in order.
 
     Args:
         deployments: of one camera; they do not overlap.
         first, last: the times of its first and last file; None: none has a time.
+        now: local time. A planned end after it, and after the last file, is not reached yet.
     """
     found: list[Interval] = []
+    reached = max(now, last) if last else now
     for row in deployments:
-        whole = _whole(row, first, last)
+        whole = _whole(row, first, last, reached)
         if whole:
             found += _without_outages(whole, row)
     return sorted(found)
@@ -59,10 +64,15 @@ def place_interval(row: Deployment) -> Interval:
     return Interval(row.starts or datetime.min, _exclusive(row.ends) if row.ends else datetime.max)
 
 
-def _whole(row: Deployment, first: datetime | None, last: datetime | None) -> Interval | None:
+def _whole(
+    row: Deployment, first: datetime | None, last: datetime | None, reached: datetime
+) -> Interval | None:
     """A deployment without regard to outages; None if it has no length."""
     start = row.starts or (first and datetime.combine(first, time()))
-    end = _exclusive(row.ends) if row.ends else last and datetime.combine(last, time()) + DAY
+    if row.ends:
+        end: datetime | None = min(_exclusive(row.ends), reached)
+    else:
+        end = datetime.combine(last, time()) + DAY if last else None
     return Interval(start, end) if start and end and start < end else None
 
 

@@ -13,9 +13,9 @@ from odins_ravne_assets.hugin.identification.identifications import (
 )
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes, reviewed_people_boxes
-from odins_ravne_assets.hugin.review.corrections import read_corrections
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
+from odins_ravne_assets.hugin.review.corrections import read_corrections
 from odins_ravne_assets.hugin.visits.report_json import truncated
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import read_left_out

@@ -95,7 +95,11 @@ EFFORT: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-def sampling_effort(media: pl.LazyFrame, deployments: Sequence[Deployment] = ()) -> pl.DataFrame:
+def sampling_effort(
+    media: pl.LazyFrame,
+    deployments: Sequence[Deployment] = (),
+    now: datetime | None = None,
+) -> pl.DataFrame:
     """Return a row per camera, ordered by camera_id.
 
     Columns: camera_id, media (files), first_day and last_day (of the active times; null where they
@@ -106,6 +110,7 @@ def sampling_effort(media: pl.LazyFrame, deployments: Sequence[Deployment] = ())
     Args:
         media: rows of `tables.MEDIA`.
         deployments: those of other cameras are ignored.
+        now: see `active_intervals`; default: the time of this machine.
     """
     cameras = (
         media.group_by("camera_id")
@@ -123,15 +128,17 @@ def sampling_effort(media: pl.LazyFrame, deployments: Sequence[Deployment] = ())
     for row in cameras.iter_rows(named=True):
         own = [each for each in deployments if each.cameraID == row["camera_id"]]
         outside = _files_outside(media, row["camera_id"], own) if own else 0
-        rows.append(_of_camera(row, own) | {"files_outside": outside})
+        rows.append(_of_camera(row, own, now or datetime.now()) | {"files_outside": outside})
     return pl.DataFrame(rows, schema=EFFORT, orient="row")
 
 
-def _of_camera(row: dict[str, Any], deployments: Sequence[Deployment]) -> dict[str, Any]:
+def _of_camera(
+    row: dict[str, Any], deployments: Sequence[Deployment], now: datetime
+) -> dict[str, Any]:
     """The columns of `sampling_effort`, except files_outside."""
     first, last = row["first"], row["last"]
     if deployments:
-        active = active_intervals(deployments, first, last)
+        active = active_intervals(deployments, first, last, now)
     else:
         active = [whole_days(first.date(), last.date())] if first else []
     second = timedelta(seconds=1)

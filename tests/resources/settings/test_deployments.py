@@ -147,6 +147,25 @@ def test_a_mistake_is_one_line_with_the_file_and_the_line(line: str, said: str) 
     assert "\n" not in str(failed.value)
 
 
+@pytest.mark.parametrize(
+    ("column", "text", "said"),
+    [
+        ("cameraHeight", "high", "allowed is a number"),
+        ("cameraHeight", "-1", "at least 0"),
+        ("cameraTilt", "91", "at least -90 and at most 90"),
+        ("cameraHeading", "12.5", "a whole number"),
+        ("baitUse", "maybe", "true and false"),
+        ("featureType", "road", "allowed are roadPaved, "),
+    ],
+)
+def test_columns_that_are_passed_on_have_values_that_camtrap_dp_allows(
+    column: str, text: str, said: str
+) -> None:
+    with pytest.raises(ValidationError, match=rf"{column} '{text}' is not allowed: .*{said}"):
+        row(**{column: text})
+    assert row(baitUse="TRUE", cameraTilt="10,0").remarks == {"baitUse": "true", "cameraTilt": "10"}
+
+
 def test_coordinates_may_have_a_decimal_comma() -> None:
     header = "cameraID;latitude;longitude;cameraHeight"
     (here,) = table("ridge;59,32;17,12;1,5", header=header)

@@ -12,9 +12,12 @@ from camera_tables import NIGHT
 from report_rig import PERSON, CameraOutput, LabelledBox, grass, stage3, with_pattern
 
 from gpu_kernels.preprocessing.letterbox import Picture
+from odins_ravne_assets.hugin.exports.export_tables import open_export_tables
+from odins_ravne_assets.hugin.report.page import make_report_page
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import CELL_SIDE, contact_sheet
+from resources.settings.profile import Privacy
 from resources.storage.local_store import LocalStore
 
 CHECKS = np.kron([[0, 200], [200, 0]], np.ones((2, 2)))[:, :, None].repeat(3, 2).astype(np.uint8)
@@ -124,3 +127,27 @@ def test_the_page_says_where_the_original_of_a_blurred_person_is(tmp_path: Path)
     page = stage3(output(tmp_path, PERSON))
     assert "open the original, the file named below the picture" in page
     assert '"1.jpg"' in page
+
+
+@pytest.mark.parametrize("whole_medium", [True, False])
+def test_a_person_of_a_reviewer_is_blurred_also_if_no_visit_has_it(
+    whole_medium: bool, tmp_path: Path
+) -> None:
+    store = output(tmp_path, LabelledBox(xywh=(0.2, 0.2, 0.6, 0.6)), LabelledBox("dog", None))
+    stage3(store)
+    path = tmp_path / "stage3" / "observations.parquet"
+    visits = pl.read_parquet(path).filter(pl.col("species") == "red fox")
+    correct(store, "person", "person", "Homo sapiens")
+    if not whole_medium:
+        corrections = tmp_path / "tables" / "corrections" / "one.parquet"
+        box = dict(zip("xywh", (0.301, 0.3, 0.4, 0.4), strict=True))
+        one_box = {"frame_number": 0, **box}
+        pl.read_parquet(corrections).with_columns(
+            pl.lit(value, schemas.CORRECTIONS[name]).alias(name) for name, value in one_box.items()
+        ).write_parquet(corrections)
+    visits.write_parquet(path)  # as if a rule had dropped the visit of the person
+    (tmp_path / "stage3" / "thumbnails.parquet").unlink()
+    make_report_page(store, store, Privacy())
+    assert detail(thumbnail(store)) < 4
+    with open_export_tables(store, store, "camera7") as tables:
+        assert tables.without_people().media.collect().height == 0

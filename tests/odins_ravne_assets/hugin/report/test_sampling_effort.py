@@ -26,7 +26,7 @@ from resources.settings.profile import Privacy
 from resources.storage.local_store import LocalStore
 from tests.odins_ravne_assets.hugin.report.test_page import visible_text
 
-FIRST = datetime(2026, 5, 1, 9)
+FIRST = datetime(2025, 5, 1, 9)
 OPEN = Places(frozenset(), 1)
 
 
@@ -51,17 +51,17 @@ def visits(*starts: datetime | None, camera: str = "ridge") -> pl.DataFrame:
     ("deployments", "days"),
     [
         ([], 1),  # one picture
-        ([{"deploymentStart": "2026-05-01", "deploymentEnd": "2026-08-08"}], 100),
-        ([{"deploymentStart": "2026-05-01T12:00", "deploymentEnd": "2026-05-03T00:00"}], 1.5),
+        ([{"deploymentStart": "2025-05-01", "deploymentEnd": "2025-08-08"}], 100),
+        ([{"deploymentStart": "2025-05-01T12:00", "deploymentEnd": "2025-05-03T00:00"}], 1.5),
         # An open end holds to the day of the last medium, an open start from that of the first.
-        ([{"deploymentStart": "2026-04-29"}], 3),
-        ([{"deploymentEnd": "2026-05-10"}], 10),
-        ([{"deploymentStart": "2026-06-01"}], 0),
+        ([{"deploymentStart": "2025-04-29"}], 3),
+        ([{"deploymentEnd": "2025-05-10"}], 10),
+        ([{"deploymentStart": "2025-06-01"}], 0),
         # Several rows: what lies between them is no effort.
         (
             [
-                {"deploymentStart": "2026-05-01", "deploymentEnd": "2026-05-10"},
-                {"deploymentStart": "2026-06-01", "deploymentEnd": "2026-06-10"},
+                {"deploymentStart": "2025-05-01", "deploymentEnd": "2025-05-10"},
+                {"deploymentStart": "2025-06-01", "deploymentEnd": "2025-06-10"},
             ],
             20,
         ),
@@ -69,11 +69,11 @@ def visits(*starts: datetime | None, camera: str = "ridge") -> pl.DataFrame:
         (
             [
                 {
-                    "deploymentStart": "2026-05-01",
-                    "deploymentEnd": "2026-05-31",
-                    "Problem1_from": "2026-05-10",
-                    "Problem1_to": "2026-05-14",
-                    "Problem2_from": "2026-05-31",
+                    "deploymentStart": "2025-05-01",
+                    "deploymentEnd": "2025-05-31",
+                    "Problem1_from": "2025-05-10",
+                    "Problem1_to": "2025-05-14",
+                    "Problem2_from": "2025-05-31",
                 }
             ],
             25,
@@ -82,12 +82,12 @@ def visits(*starts: datetime | None, camera: str = "ridge") -> pl.DataFrame:
         (
             [
                 {
-                    "deploymentStart": "2026-05-02",
-                    "deploymentEnd": "2026-05-31",
-                    "Problem1_from": "2026-05-01",
-                    "Problem1_to": "2026-05-05",
-                    "Problem2_from": "2026-05-04",
-                    "Problem2_to": "2026-05-06",
+                    "deploymentStart": "2025-05-02",
+                    "deploymentEnd": "2025-05-31",
+                    "Problem1_from": "2025-05-01",
+                    "Problem1_to": "2025-05-05",
+                    "Problem2_from": "2025-05-04",
+                    "Problem2_to": "2025-05-06",
                 }
             ],
             25,
@@ -101,40 +101,48 @@ def test_camera_days_are_those_of_the_table(deployments: list[dict[str, str]], d
 
 
 def test_a_hundred_days_with_one_visit_are_one_per_hundred_days() -> None:
-    stay = row(deploymentStart="2026-05-01", deploymentEnd="2026-08-08")
+    stay = row(deploymentStart="2025-05-01", deploymentEnd="2025-08-08")
     effort = sampling_effort(media(FIRST), [stay])
     rate = visit_rate(effort)
     assert (rate.of(1), rate.camera_days) == ("1.0", 100)
     assert (effort["first_day"].item(), effort["last_day"].item()) == (
-        date(2026, 5, 1),
-        date(2026, 8, 8),
+        date(2025, 5, 1),
+        date(2025, 8, 8),
     )
 
 
+def test_an_end_that_is_planned_is_not_reached_yet() -> None:
+    stay = row(deploymentStart="2025-05-01", deploymentEnd="2025-12-31")
+    now = datetime(2025, 5, 11)
+    assert sampling_effort(media(FIRST), [stay], now)["camera_days"].item() == 10
+    later = media(FIRST, datetime(2025, 5, 21))  # the clock of another machine
+    assert sampling_effort(later, [stay], now)["camera_days"].item() == 20
+
+
 def test_active_cameras_of_a_period_have_no_outages() -> None:
-    columns = {"deploymentStart": "2026-05-01", "deploymentEnd": "2026-05-04"}
-    stay = row(**columns, Problem1_from="2026-05-02T12:00", Problem1_to="2026-05-03T12:00")
+    columns = {"deploymentStart": "2025-05-01", "deploymentEnd": "2025-05-04"}
+    stay = row(**columns, Problem1_from="2025-05-02T12:00", Problem1_to="2025-05-03T12:00")
     effort = sampling_effort(media(FIRST), [stay])
-    calendar = make_calendar(date(2026, 5, 1), date(2026, 5, 4))
+    calendar = make_calendar(date(2025, 5, 1), date(2025, 5, 4))
     assert cameras_per_period(effort, calendar) == [1, 0.5, 0.5, 1]
 
 
 def test_rates_count_only_the_visits_of_active_times() -> None:
     stay = row(
-        deploymentStart="2026-05-01",
-        deploymentEnd="2026-05-31",
-        Problem1_from="2026-05-10",
-        Problem1_to="2026-05-14",
+        deploymentStart="2025-05-01",
+        deploymentEnd="2025-05-31",
+        Problem1_from="2025-05-10",
+        Problem1_to="2025-05-14",
     )
-    effort = sampling_effort(media(FIRST, datetime(2026, 6, 2)), [stay])
-    starts = [FIRST, datetime(2026, 5, 12), datetime(2026, 6, 2), None]
+    effort = sampling_effort(media(FIRST, datetime(2025, 6, 2)), [stay])
+    starts = [FIRST, datetime(2025, 5, 12), datetime(2025, 6, 2), None]
     assert counted_visits(visits(*starts), effort).to_list() == [True, False, False, True]
     assert effort["files_outside"].item() == 1
 
 
 def test_visits_of_cameras_without_known_days_are_in_no_rate() -> None:
     """One dated and one undated camera: a visit of the first in 300 days is 0.33, not 1.3."""
-    stay = row("dated", deploymentStart="2025-07-06", deploymentEnd="2026-05-01")
+    stay = row("dated", deploymentStart="2024-07-06", deploymentEnd="2025-05-01")
     both = pl.concat([media(FIRST, camera="dated"), media(None, camera="undated")])
     effort = sampling_effort(both, [stay])
     assert effort["camera_days"].to_list() == [300, 0]
@@ -151,11 +159,11 @@ def test_visits_of_cameras_without_known_days_are_in_no_rate() -> None:
 
 def test_places_are_those_of_the_table_with_the_visits_of_each() -> None:
     moved = [
-        row(deploymentEnd="2026-05-10", locationName="Fox ridge"),
-        row(deploymentStart="2026-05-11", latitude=60),
+        row(deploymentEnd="2025-05-10", locationName="Fox ridge"),
+        row(deploymentStart="2025-05-11", latitude=60),
     ]
     effort = sampling_effort(media(FIRST), moved)
-    seen = visits(FIRST, FIRST, datetime(2026, 5, 12))
+    seen = visits(FIRST, FIRST, datetime(2025, 5, 12))
     found = camera_positions(seen, effort, OPEN)
     assert [(each.latitude, each.longitude, each.visits) for each in found] == [
         (59.32, 17.12, 2),
@@ -178,7 +186,7 @@ def test_covered_places_are_rounded_and_have_no_names() -> None:
 def test_deployments_are_stored_with_the_tables(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     assert read_deployments(store) == ()
-    rows = (row(timeZone="Europe/Stockholm", habitat="bog", Problem1_from="2026-05-01"),)
+    rows = (row(timeZone="Europe/Stockholm", habitat="bog", Problem1_from="2025-05-01"),)
     store_deployments(store, rows)
     assert read_deployments(store) == rows
     store_deployments(store, ())
@@ -191,10 +199,10 @@ def test_deployments_are_stored_with_the_tables(tmp_path: Path) -> None:
 def test_the_report_has_the_effort_and_the_places_of_stored_deployments(tmp_path: Path) -> None:
     shoot = CameraOutput(tmp_path / "ridge", "ridge").still("1.jpg", FIRST, LabelledBox())
     store = shoot.write()
-    stay = row(deploymentStart="2026-05-01", deploymentEnd="2026-08-08", locationName="Fox ridge")
+    stay = row(deploymentStart="2025-05-01", deploymentEnd="2025-08-08", locationName="Fox ridge")
     store_deployments(store, [stay])
     text = visible_text(stage3(store))
-    assert "2026-05-01 to 2026-08-08 by the deployments" in text
+    assert "2025-05-01 to 2025-08-08 by the deployments" in text
     assert "100 camera days" in text
     assert "red fox Vulpes vulpes 1 1.0" in text
     assert "Fox ridge: 59.32000, 17.12000" in text
