@@ -21,7 +21,8 @@ def leaks(
     """Return each file or metadata key, with the secret that it holds.
 
     Args:
-        folder: searched whole: text, the values of Parquet tables, the parts of workbooks, and the bytes of pictures.
+        folder: searched whole: text, the values of Parquet tables, the parts of workbooks, and the
+            bytes of pictures.
         metadata: of assets.
         secrets: texts and patterns.
     """
