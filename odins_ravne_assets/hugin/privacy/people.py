@@ -54,8 +54,8 @@ def people_boxes(
     Returns:
         The keys; box_number is null for a person whom a reviewer saw and no model found.
     """
-    reviewed = pl.col("label_source") == "reviewer"
-    animals = _boxes(observations.filter(~is_person(), reviewed))
+    by_reviewer = pl.col("label_source") == "reviewer"
+    animals = _boxes(observations.filter(~is_person(), by_reviewer))
     people = [
         _boxes(observations.filter(is_person())),
         labels.filter(is_labelled_person()).select(BOX_KEY).join(animals, on=BOX_KEY, how="anti"),
