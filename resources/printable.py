@@ -26,6 +26,15 @@ def printable(text: str, lines: bool = False) -> str:
     return (_CONTROL_BUT_LINES if lines else _CONTROL).sub(_escape, text)
 
 
+def escaped_json(text: str) -> str:
+    r"""Return JSON in which control characters and marks of direction are escapes: ``\u009b``.
+
+    A reader gets the same values; whoever looks at the file gets text. JSON itself requires escapes
+    for some of these characters only.
+    """
+    return _CONTROL_BUT_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def printable_values(value: Any) -> Any:
     """Return a JSON-like value with every text in it, also of keys, printable.
 

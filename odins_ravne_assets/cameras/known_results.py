@@ -6,6 +6,7 @@ copied to a stick or another machine can be used there: it is added to the catal
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
@@ -83,7 +84,12 @@ def _result_folders(url: str) -> list[str]:
     folder = None if url.startswith(S3_SCHEME) else local_path(url)
     if folder is None or not folder.is_dir():
         return []
-    return [each.as_uri() for each in sorted(folder.iterdir()) if (each / MEDIA_TABLE).is_file()]
+    try:
+        return [
+            each.as_uri() for each in sorted(folder.iterdir()) if (each / MEDIA_TABLE).is_file()
+        ]
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be listed: {error.strerror or error}") from None
 
 
 def _added(url: str, catalog: CameraCatalog, open_store: OpenStore, print_line: Print) -> Camera:
@@ -99,7 +105,8 @@ def _added(url: str, catalog: CameraCatalog, open_store: OpenStore, print_line: 
                 f"{display_url(known.output_url)} any more"
             )
     found = _footage_near(results, sources)
-    footage = found or (sources and sources[-1].place) or f"{url}/footage"
+    known_place = sources[-1].place if sources else None
+    footage = found or (known_place if _can_be_opened(known_place) else None) or f"{url}/footage"
     camera = Camera(camera_id, footage, url)
     catalog.put(camera)
     print_line(f"{camera_id}: results at {shown} are added to the cameras of this machine")
@@ -144,6 +151,17 @@ def _exists(place: str) -> bool:
     return place.startswith(S3_SCHEME) or local_path(place).is_dir()
 
 
+def _can_be_opened(place: str | None) -> bool:
+    """False for a place that only another system has, as a share of Windows."""
+    if place is None or place.startswith(S3_SCHEME):
+        return place is not None
+    try:
+        local_path(place)
+    except UsageError:
+        return False
+    return True
+
+
 def _footage_near(results: ObjectStore, sources: Sequence[Source]) -> str | None:
     """The URL of footage that was copied along with results, to the same place relative to them.
 
@@ -166,7 +184,7 @@ def _candidates(root: Path, place: str) -> Iterator[Path]:
     """Folders above the results, continued by the end of a known place, longest first."""
     if place.startswith(S3_SCHEME):
         return
-    parts = local_path(place).parts[1:]
+    parts = [part for part in unquote(urlsplit(place).path).split("/") if part.strip(".")]
     for above in list(root.parents)[:LEVELS]:
         for start in range(len(parts)):
             folder = above.joinpath(*parts[start:])

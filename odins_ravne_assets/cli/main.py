@@ -140,7 +140,12 @@ def export(
 
 
 @app.command()
-def status(context: typer.Context) -> None:
+def status(
+    context: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, for other programs.")
+    ] = False,
+) -> None:
     """List the known cameras, their last run, and where their results are.
 
     Without a cloud profile, counts of results on S3 are those of the last run from here.
@@ -148,9 +153,12 @@ def status(context: typer.Context) -> None:
     profile = load_profile(context.obj.name)
     require_sandbox(profile)
     prepare_home()
-    from odins_ravne_assets.cli.status import camera_status, print_status
+    from odins_ravne_assets.cli.status import camera_status, print_status, status_json
 
     known, remarks = camera_status(CameraCatalog(catalog_folder()).list(), profile)
+    if as_json:
+        out.print(status_json(known, remarks), soft_wrap=True, markup=False)
+        return
     if known:
         print_status(known)
     else:

@@ -1,6 +1,8 @@
 """`munin status`: the last run and the results of each camera."""
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
 
 import dagster as dg
 from rich.markup import escape
@@ -35,6 +37,7 @@ RECORDED = (
     ("detections", "media/failed"),
     ("observations", "visits/total"),
 )
+RUN_TIME = "%Y-%m-%d %H:%M"  # local
 UNLIMITED = 10_000  # characters
 HEADINGS = ("camera", "last run", "media", "failed", "visits", "settings", "results")
 
@@ -78,6 +81,31 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
     return rows, list(dict.fromkeys(remarks))
 
 
+def status_json(rows: Sequence[Row], remarks: Sequence[str]) -> str:
+    """Return the rows and remarks of `camera_status` as JSON, for other programs.
+
+    Counts are numbers, null if unknown; `last_run` is null if there was none, and its time has the
+    offset of this machine.
+    """
+    cameras = []
+    for camera_id, last, media, failed, visits, settings, location in rows:
+        state, _, when = last.partition(" ")
+        at = datetime.strptime(when, RUN_TIME).astimezone().isoformat() if when else None
+        counts = {"media": media, "failed": failed, "visits": visits}
+        cameras.append(
+            {
+                "camera": camera_id,
+                "last_run": {"status": state, "at": at} if at else None,
+                **{name: int(count) if count else None for name, count in counts.items()},
+                "settings": settings or None,
+                "results": location,
+            }
+        )
+    content = {"cameras": cameras, "remarks": list(remarks)}
+    # Escaped characters, since the terminal's own escapes of control characters are not JSON.
+    return json.dumps(content, indent=1)
+
+
 def print_status(rows: Sequence[Row]) -> None:
     """Print the rows of `camera_status` as a table.
 
@@ -115,7 +143,7 @@ def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str
             run = record.dagster_run
             camera = run.tags.get("dagster/partition", "")
             if camera in cameras and camera not in last:
-                when = record.create_timestamp.astimezone().strftime("%Y-%m-%d %H:%M")
+                when = record.create_timestamp.astimezone().strftime(RUN_TIME)
                 last[camera] = f"{run.status.value} {when}"
             cursor = run.run_id
         if len(page) < PAGE_SIZE:

@@ -104,7 +104,7 @@ def running_ui(home: Path) -> dict[str, Any] | None:
 
 def _start_time(process: Any) -> float | None:
     try:
-        return psutil.Process(process).create_time()
+        return float(psutil.Process(process).create_time())
     except (psutil.Error, OverflowError, TypeError, ValueError):
         return None
 

@@ -342,7 +342,7 @@ def arrange_deployments(rows: Iterable[Deployment], name: str = "") -> tuple[Dep
 
     Deployments of one camera may touch: at the same minute, or on a day that one of them states
     without a time. Such a day belongs to the one that states a time, and to the later one if none
-    does; the other bound is set to it.
+    does; the other bound is set to it. A row without a start begins where the one before it ends.
 
     Args:
         name: of the table, for messages; empty: rows that know theirs, or a list in the profile.
@@ -369,12 +369,16 @@ def arrange_deployments(rows: Iterable[Deployment], name: str = "") -> tuple[Dep
 
 
 def _order(row: Deployment) -> tuple[str, datetime, int]:
-    return row.cameraID, row.starts or datetime.min, row.line
+    """In order of time: of a row without a start, its end decides."""
+    return row.cameraID, row.starts or row.ends or datetime.max, row.line
 
 
 def _meeting(before: Deployment, after: Deployment, camera: str) -> tuple[Deployment, Deployment]:
     """The two rows, of which the first ends where the second begins if they meet on a day."""
     start, end = after.start, before.end
+    if start is None and end and before.ends and before.ends < (after.ends or datetime.max):
+        begins = (end + timedelta(seconds=1)).isoformat()
+        return before, after.model_copy(update={"deploymentStart": begins})
     if start and end and _minute(end, start) > _minute(start, end):
         end_has_time, start_has_time = map(_has_time, (before.deploymentEnd, after.deploymentStart))
         same_day = before.ends and after.starts and before.ends.date() == after.starts.date()

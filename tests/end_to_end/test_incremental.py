@@ -16,6 +16,7 @@ from media_files import write_picture
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.detection.journal_key import stage1_dependencies, stage1_keys
+from odins_ravne_assets.munin.media.source_removal import remove_source
 from odins_ravne_assets.munin.media.sources import Source, save_sources
 from odins_ravne_assets.munin.progress import StageProgress
 from odins_ravne_assets.munin.tables.journal import HashSet, withdraw_all_failures
@@ -241,6 +242,30 @@ def test_a_second_copy_of_a_file_is_not_processed(card: Card) -> None:
         "duplicate",
         "same content as DCIM/100MEDIA/IMAG0001 copy.JPG",
     )
+
+
+def test_the_next_card_adds_and_its_removal_gives_the_results_of_before(
+    card: Card, tmp_path: Path
+) -> None:
+    before, stills = results(card.output), processed(card.output)
+    visits = card.output / "stage3" / "observations.parquet"
+    known = set(pl.read_parquet(visits)["observation_id"])
+    following = Card(tmp_path)
+    following.footage = tmp_path / "20260601"
+    write_picture(following.footage / "DCIM" / "100MEDIA" / "IMAG0001.JPG", (320, 240))
+    added = following.run()
+    assert added.newly_processed == 1
+    assert "added source 20260601 (2 sources)" in "\n".join(added.log)
+    new = "20260601/DCIM/100MEDIA/IMAG0001.JPG"
+    assert set(processed(card.output)) == {new, *(f"card/{path}" for path in stills)}
+    assert known <= set(pl.read_parquet(visits)["observation_id"])
+    shutil.move(card.footage, tmp_path / "in a drawer")
+    both = results(card.output)
+    assert following.run().newly_processed == 0
+    assert results(card.output) == both
+    remove_source(LocalStore(card.output), "20260601", on_wait=lambda: None)
+    card.run(*ALL[1:])
+    assert results(card.output) == before
 
 
 def test_a_failed_medium_is_retried_on_request(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from odins_ravne_assets.hugin.exports.export import export_camera
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.worker.pipes_worker import PipesReporter, _typed
 from resources.errors import MediaError, StoreError, UsageError
-from resources.printable import printable, printable_values
+from resources.printable import escaped_json, printable, printable_values
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import Project
 
@@ -59,6 +60,14 @@ def test_values_of_json_are_printable_with_their_keys() -> None:
     assert printable_values({"a\x1b": ["b\x07", ("c", 1, None)]}) == {
         r"a\x1b": [r"b\x07", ["c", 1, None]]
     }
+
+
+@given(st.text())
+def test_json_has_the_same_values_and_no_control_character(text: str) -> None:
+    shown = escaped_json(json.dumps({text: [text]}, ensure_ascii=False, indent=1))
+    assert json.loads(shown) == {text: [text]}
+    assert printable(shown, lines=True) == shown
+    shown.encode()
 
 
 @pytest.mark.parametrize("kind", [StoreError, UsageError, MediaError])

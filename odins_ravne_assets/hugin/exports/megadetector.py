@@ -21,6 +21,7 @@ import polars as pl
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.munin.media.media_table import path_in_source
+from resources.printable import escaped_json
 
 FORMAT_VERSION = "1.6"
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
@@ -62,13 +63,15 @@ def write_megadetector_json(
         },
     }
     with path.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(header, ensure_ascii=False, indent=1).removesuffix("\n}"))
+        header_text = escaped_json(json.dumps(header, ensure_ascii=False, indent=1))
+        file.write(header_text.removesuffix("\n}"))
         file.write(',\n "images": [')
         separator = "\n"
         for camera in cameras:
             prefixes = folders[camera.camera_id] if folders else None
             for image in _images(camera, prefixes, ids):
-                file.write(separator + json.dumps(image, ensure_ascii=False, allow_nan=False))
+                text = json.dumps(image, ensure_ascii=False, allow_nan=False)
+                file.write(separator + escaped_json(text))
                 separator = ",\n"
         file.write("\n ]\n}\n")
 

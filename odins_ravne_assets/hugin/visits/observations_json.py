@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from odins_ravne_assets.hugin.formats import end_time, iso_time, iter_batches, seconds
+from resources.printable import escaped_json
 
 
 def write_observations_json(observations: pl.DataFrame, path: Path) -> None:
@@ -27,7 +28,8 @@ def write_observations_json(observations: pl.DataFrame, path: Path) -> None:
             lines = io.BytesIO()
             _json_columns(batch).write_ndjson(lines)
             # JSON escapes line breaks within values, so these end the observations.
-            file.write(separator + lines.getvalue().rstrip(b"\n").replace(b"\n", b",\n"))
+            text = escaped_json(lines.getvalue().decode().rstrip("\n").replace("\n", ",\n"))
+            file.write(separator + text.encode())
             separator = b",\n"
         file.write(b"\n]\n")
 

@@ -20,6 +20,7 @@ from odins_ravne_assets.hugin.identification.identifications import (
 )
 from odins_ravne_assets.hugin.visits.observations import CompressionResult
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES, species_summary
+from resources.printable import escaped_json
 from resources.settings.profile import Privacy, Stage3
 
 GENERATOR = "odins-ravne"
@@ -90,7 +91,8 @@ def build_report(
 
 def encode_json(content: Json) -> bytes:
     """Encode indented JSON as UTF-8, keys in insertion order."""
-    return json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
+    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
+    return escaped_json(text).encode() + b"\n"
 
 
 def _sources(media: pl.LazyFrame) -> Json:

@@ -2,7 +2,8 @@
 
 stage3/observations.parquet           `tables.OBSERVATIONS`
 stage3/left_out_detections.parquet    `tables.LEFT_OUT_DETECTIONS`
-stage3/compressed_observations.json   the same as JSON (`observations_json`)
+stage3/compressed_observations.json   the same as JSON (`observations_json`), without people if
+                                       `privacy.leave_out_people` is set
 stage3/report.json                    counts, settings and exclusions (`report_json`)
 """
 
@@ -25,6 +26,7 @@ from odins_ravne_assets.hugin.identification.taxonomy import (
     project_taxonomy,
     taxa_from_table,
 )
+from odins_ravne_assets.hugin.privacy.people import is_person
 from odins_ravne_assets.hugin.privacy.sensitive_taxa import sensitive_taxa
 from odins_ravne_assets.hugin.review.corrections import (
     ReviewedIdentifications,
@@ -108,7 +110,7 @@ def run_stage3(
         store: the camera's output, with `tables/`.
         settings: the settings of Stage 3.
         models: the name and version of each model by role, for the report.
-        privacy: the privacy settings, for the report.
+        privacy: the privacy settings, for the report and the JSON.
         species: the project's list of species; empty: all species are allowed.
         results: the store in which `stage3/` is written; default: `store`.
 
@@ -134,7 +136,10 @@ def run_stage3(
         with writing_table(target, LEFT_OUT_TABLE) as path:
             compressed.left_out.write_parquet(path)
         with target.writing(OBSERVATIONS_JSON) as path:
-            write_observations_json(compressed.observations, path)
+            shared = compressed.observations
+            if privacy.leave_out_people:
+                shared = shared.filter(~is_person())
+            write_observations_json(shared, path)
         report = build_report(tables, compressed, settings, models, privacy) | {
             "review": agreement,
             "other_files": read_other_files(store),

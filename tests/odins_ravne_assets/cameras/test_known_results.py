@@ -85,6 +85,30 @@ def test_without_footage_it_says_what_works_and_how_to_name_it(
     )
 
 
+@pytest.mark.parametrize(
+    "place", ["file://nas/study/footage/ridge", "file:///E:/study/footage/ridge"]
+)
+def test_footage_of_another_system_is_found_beside_the_results(
+    tmp_path: Path, machine: Machine, place: str
+) -> None:
+    """A share or a drive of Windows."""
+    first = study(tmp_path / "first", "ridge")
+    save_sources(LocalStore(first / "results" / "ridge"), "ridge", [Source("ridge", place)])
+    folder = moved(first, "footage", "results")
+    [camera] = machine.find(folder / "results" / "ridge")
+    assert camera.footage_url == (folder / "footage" / "ridge").as_uri()
+
+
+def test_a_share_that_this_machine_cannot_open_is_no_place(
+    tmp_path: Path, machine: Machine
+) -> None:
+    first = study(tmp_path / "first", "ridge")
+    results = first / "results" / "ridge"
+    save_sources(LocalStore(results), "ridge", [Source("ridge", "file://nas/else")])
+    [camera] = machine.find(results)
+    assert camera.footage_url == f"{results.as_uri()}/footage"
+
+
 def test_other_footage_of_the_same_name_is_not_taken_for_it(
     tmp_path: Path, machine: Machine
 ) -> None:

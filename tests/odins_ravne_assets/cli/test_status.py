@@ -1,6 +1,8 @@
 """The rows of `munin status`."""
 
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,28 @@ def test_each_camera_has_the_status_of_its_last_run(
         ("new", "none"),
     ]
     assert not remarks
+
+
+def test_json_has_numbers_and_the_time_of_the_last_run_with_its_offset() -> None:
+    rows = [
+        ("north", "SUCCESS 2026-05-01 12:30", "1204", "2", "31", "older", "/results/north"),
+        ("new", "none", "", "", "", "", "s3://b/new"),
+    ]
+    content = json.loads(camera_status.status_json(rows, ["a remark"]))
+    north, new = content["cameras"]
+    at = datetime.fromisoformat(north["last_run"].pop("at"))
+    assert (at.replace(tzinfo=None), at.tzinfo is None) == (datetime(2026, 5, 1, 12, 30), False)
+    assert north == {
+        "camera": "north",
+        "last_run": {"status": "SUCCESS"},
+        "media": 1204,
+        "failed": 2,
+        "visits": 31,
+        "settings": "older",
+        "results": "/results/north",
+    }
+    assert (new["last_run"], new["media"], new["settings"]) == (None, None, None)
+    assert content["remarks"] == ["a remark"]
 
 
 def test_many_cameras_on_s3_share_one_client(

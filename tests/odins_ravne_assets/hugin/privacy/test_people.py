@@ -1,6 +1,7 @@
 """People named by a label or a reviewer alone are blurred, or left out, in every picture."""
 
 import base64
+import json
 from datetime import date
 from pathlib import Path
 
@@ -151,3 +152,15 @@ def test_a_person_of_a_reviewer_is_blurred_also_if_no_visit_has_it(
     assert detail(thumbnail(store)) < 4
     with open_export_tables(store, store, "camera7") as tables:
         assert tables.without_people().media.collect().height == 0
+
+
+@pytest.mark.parametrize("leave_out", [True, False])
+def test_the_json_of_visits_lists_people_unless_they_are_left_out(
+    leave_out: bool, tmp_path: Path
+) -> None:
+    store = output(tmp_path, PERSON, DOG)
+    stage3(store, Privacy(leave_out_people=leave_out))
+    rows = json.loads(store.read_bytes("stage3/compressed_observations.json"))
+    assert ("person" in {row["category"] for row in rows}) != leave_out
+    private = pl.read_parquet(tmp_path / "stage3" / "observations.parquet")
+    assert private.filter(pl.col("category") == "person").height == 1
