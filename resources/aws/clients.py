@@ -5,7 +5,7 @@ types of clients (boto3-stubs) are installed for development only.
 """
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -15,6 +15,7 @@ from resources.settings.profile import Aws
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
+    from botocore.loaders import Loader
     from mypy_boto3_batch import BatchClient
     from mypy_boto3_ce import CostExplorerClient
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -128,8 +129,28 @@ class AwsClients:
     @cached_property
     def _session(self) -> Any:  # the stubs know services as literals only
         import boto3
+        from botocore.session import get_session
 
-        return boto3.Session()
+        session = get_session()
+        loader = _loader(session.get_config_variable("data_path"))
+        session.register_component("data_loader", loader)
+        paths = list(loader.search_paths)
+        made = boto3.Session(botocore_session=session)
+        # Each session of boto3 adds the folder of its resource models, which are not used here.
+        loader.search_paths[:] = paths
+        return made
+
+
+@cache
+def _loader(data_path: str | None) -> "Loader":
+    """Return the reader of service models, which reads each one once in a process.
+
+    Args:
+        data_path: the setting of botocore.
+    """
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def as_instance_types(names: Iterable[str]) -> "list[InstanceTypeType]":

@@ -368,9 +368,9 @@ def arrange_deployments(rows: Iterable[Deployment], name: str = "") -> tuple[Dep
     return tuple(arranged)
 
 
-def _order(row: Deployment) -> tuple[str, datetime, int]:
-    """In order of time: of a row without a start, its end decides."""
-    return row.cameraID, row.starts or row.ends or datetime.max, row.line
+def _order(row: Deployment) -> tuple[str, datetime, datetime, int]:
+    """By the end, for a start may be missing in any row, an end only in the last one."""
+    return row.cameraID, row.ends or datetime.max, row.starts or datetime.min, row.line
 
 
 def _meeting(before: Deployment, after: Deployment, camera: str) -> tuple[Deployment, Deployment]:

@@ -2,7 +2,7 @@
 
 Tables hold the camera's wall clock and its offset, which changes with summer time or a corrected
 clock. What is subtracted or sorted is the instant: wall clock minus offset. The offset of a row
-without one is taken to be that of the camera's last row before it that has one, by the wall clock,
+without one is taken to be that of the camera's last row up to it that has one, by the wall clock,
 or of the first one after it if there is none before; without any at the camera, it is zero. So a
 camera with one offset, or none, is compared by its wall clock.
 
@@ -51,7 +51,7 @@ def _filled(cameras: pl.Series, times: pl.Series, offsets: pl.Series) -> pl.Seri
     camera = cameras.cast(pl.Categorical).to_physical().cast(pl.Int64).to_numpy()
     # Rows without a time lend no offset.
     known = (offsets.is_not_null() & times.is_not_null()).to_numpy()
-    minutes = offsets.fill_null(-_OFFSET_RANGE // 2).to_numpy()
+    minutes = offsets.fill_null(_OFFSET_RANGE // 2 - 1).to_numpy()
     key = times.fill_null(0).to_numpy() * _OFFSET_RANGE + minutes
     order = np.lexsort((key, camera))
     known, minutes = known[order], np.where(known, minutes, 0)[order]

@@ -610,7 +610,10 @@ def with_reference_instants(rows: list[Row]) -> list[Row]:
     """Rows with `instant`: wall clock minus offset, or that of the row before, else after it."""
     dated = sorted(
         (row for row in rows if row["captured_at"]),
-        key=lambda row: (row["captured_at"], row["utc_offset_minutes"] or 0),
+        key=lambda row: (
+            row["captured_at"],
+            2000 if row["utc_offset_minutes"] is None else row["utc_offset_minutes"],
+        ),
     )
     known: dict[str, int] = {}
     first: dict[str, int] = {}

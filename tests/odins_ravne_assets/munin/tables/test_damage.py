@@ -6,12 +6,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from camera_tables import NIGHT
+from report_rig import CameraOutput, LabelledBox, stage3
 
+from odins_ravne_assets.hugin.report.camera_results import load_camera_results
 from odins_ravne_assets.munin.media.media_table import open_media_table
 from odins_ravne_assets.munin.tables.damage import damage_error, delete_damaged
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from resources.errors import DamagedFileError, StoreError
-from resources.storage.layout import REPORT_JSON
+from resources.ledger.table import LEDGER_SCHEMA, write_ledger
+from resources.settings.profile import Privacy
+from resources.storage.layout import LEDGER_FOLDER, REPORT_JSON
 from resources.storage.local_store import LocalStore
 from resources.storage.parquet_files import read_parquet, scan_parquet
 from resources.storage.stored_json import REPORT_REMEDY, read_json_object
@@ -151,3 +156,17 @@ def test_a_damaged_report_is_named(tmp_path: Path, content: bytes) -> None:
     store.write_bytes(REPORT_JSON, content)
     with pytest.raises(StoreError, match=r"stage3/report\.json: is damaged.*run munin stage3"):
         read_json_object(store, REPORT_JSON, REPORT_REMEDY, "totals")
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES.values())[:3], ids=list(DAMAGES)[:3])
+def test_a_damaged_ledger_is_named_and_is_not_deleted(tmp_path: Path, damage: Damage) -> None:
+    """Costs cannot be computed again: their file stays for its owner to decide."""
+    store = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox()).write()
+    stage3(store)
+    write_ledger(LocalStore(tmp_path / LEDGER_FOLDER), "one", pl.DataFrame(schema=LEDGER_SCHEMA))
+    path = tmp_path / LEDGER_FOLDER / "one.parquet"
+    damage(path)
+    with pytest.raises(StoreError, match=r"ledger/one\.parquet is damaged .*; delete it to write"):
+        load_camera_results(store, store, Privacy())
+    assert delete_damaged(store) == {}
+    assert path.exists()
