@@ -402,7 +402,7 @@ class _RowBuilder:
             **probe.model_dump(exclude={"remark"}),
             **times,
             "status": "ok" if first == path else "duplicate",
-            "reason": remark if first == found.key else f"same content as {first}",
+            "reason": remark if first == path else f"same content as {first}",
         }
 
     def _times(self, found: StoredObject, probe: Probe) -> tuple[Row, str | None]:
