@@ -8,7 +8,7 @@ from resources.settings.profile import Aws
 
 
 def test_a_process_reads_each_service_model_once(monkeypatch: MonkeyPatch) -> None:
-    """Launches and sensors each have their own clients; a session of boto3 would read them again."""
+    """Each launch and sensor has its own clients, whose session would read the models again."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
     read: list[str] = []
