@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import timedelta, timezone
 from io import TextIOWrapper
 from pathlib import Path
 from time import monotonic
@@ -88,6 +88,8 @@ VISIT_COLUMNS = [
     "scientific_name",
     "start_at",
     "end_at",
+    "utc_offset_minutes",
+    "end_utc_offset_minutes",
     "frame_count",
     "max_confidence",
     "needs_review",
@@ -364,10 +366,14 @@ def print_visits(stage3_folders: Sequence[Path]) -> None:
     # polars takes half a second, for which `munin --help` need not wait.
     import polars as pl
 
+    from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
+    from odins_ravne_assets.munin.tables.schemas import OBSERVATIONS
     from resources.storage.parquet_files import scan_parquet
 
     tables = [scan_parquet(folder / OBSERVATIONS_PARQUET) for folder in stage3_folders]
-    visits = pl.concat(tables).select(VISIT_COLUMNS)
+    visits = pl.concat(
+        with_added_columns(table, OBSERVATIONS).select(VISIT_COLUMNS) for table in tables
+    )
     total = visits.select(pl.len()).collect().item()
     out.print(f"{total} visit{'s' * (total != 1)}")
     rows = visits.head(MAX_VISITS_SHOWN).collect().iter_rows(named=True)
@@ -392,7 +398,7 @@ def _visits_table(visits: Iterable[Mapping[str, Any]]) -> Table:
         table.add_row(
             escape(visit["camera_id"]),
             _species(visit),
-            _when(visit["start_at"], visit["end_at"]),
+            _when(visit),
             str(visit["frame_count"]),
             f"{visit['max_confidence']:.2f}",
             "yes" if visit["needs_review"] else "",
@@ -406,7 +412,7 @@ def _print_visit_list(visits: Iterable[Mapping[str, Any]]) -> None:
         out.print(Text.assemble(f"{visit['camera_id']}: ", printable(visit["species"])))
         review = ", to review" if visit["needs_review"] else ""
         counts = f"frames {visit['frame_count']}, confidence {visit['max_confidence']:.2f}{review}"
-        for line in (_when(visit["start_at"], visit["end_at"]), counts):
+        for line in (_when(visit), counts):
             out.print(Padding(line, (0, 0, 0, 2)))
 
 
@@ -418,10 +424,19 @@ def _species(visit: Mapping[str, Any]) -> Text:
     return name
 
 
-def _when(start: datetime | None, end: datetime | None) -> str:
-    """Return start and end, without repeating an equal date or time."""
+def _when(visit: Mapping[str, Any]) -> str:
+    """Return start and end, without repeating an equal date or time; with offsets that differ."""
+    start, end = visit["start_at"], visit["end_at"]
     if start is None or end is None:
         return "unknown"
+    offsets = visit["utc_offset_minutes"], visit["end_utc_offset_minutes"]
+    if None not in offsets and offsets[0] != offsets[1]:
+        zones = [timezone(timedelta(minutes=minutes)) for minutes in offsets]
+        texts = [
+            each.replace(tzinfo=zone).isoformat(" ", "seconds")
+            for each, zone in zip((start, end), zones, strict=True)
+        ]
+        return " –\n".join(texts)
     first, last = f"{start:{DATE_FORMAT} {TIME_FORMAT}}", f"{end:{DATE_FORMAT} {TIME_FORMAT}}"
     if first == last:
         return first

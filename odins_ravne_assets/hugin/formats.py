@@ -23,12 +23,27 @@ def iso_time(time: str, utc_offset: str | pl.Expr, fraction: str = "%.3f") -> pl
         utc_offset: offsets in minutes; if null, the text has no offset.
         fraction: the format of fractions of a second; "" truncates to whole seconds.
     """
-    minutes = pl.col(utc_offset) if isinstance(utc_offset, str) else utc_offset
+    zone = offset_text(pl.col(utc_offset) if isinstance(utc_offset, str) else utc_offset)
+    return pl.col(time).dt.strftime("%Y-%m-%dT%H:%M:%S" + fraction) + zone.fill_null("")
+
+
+def offset_text(minutes: pl.Expr) -> pl.Expr:
+    """Return UTC offsets as `+02:00`; null if unknown."""
     minutes = minutes.cast(pl.Int32)
     sign = pl.when(minutes < 0).then(pl.lit("-")).otherwise(pl.lit("+"))
     digits = (minutes.abs() // 60 * 100 + minutes.abs() % 60).cast(pl.String).str.zfill(4)
-    zone = pl.format("{}{}:{}", sign, digits.str.slice(0, 2), digits.str.slice(2))
-    return pl.col(time).dt.strftime("%Y-%m-%dT%H:%M:%S" + fraction) + zone.fill_null("")
+    return pl.format("{}{}:{}", sign, digits.str.slice(0, 2), digits.str.slice(2))
+
+
+def shown_time(time: str, utc_offset: str, text_format: str) -> pl.Expr:
+    """Return a time of `tables.OBSERVATIONS` as people read it, without its offset.
+
+    With its offset where that of start and end differ, as 02:58 +02:00 and 02:01 +01:00.
+    """
+    offset = pl.coalesce(utc_offset, "utc_offset_minutes")
+    differ = pl.col("utc_offset_minutes") != pl.col("end_utc_offset_minutes")
+    zone = pl.when(differ).then(" " + offset_text(offset)).fill_null("")
+    return pl.col(time).dt.strftime(text_format) + zone
 
 
 def end_time(fraction: str = "%.3f") -> pl.Expr:

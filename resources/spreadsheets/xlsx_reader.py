@@ -28,7 +28,7 @@ _RANGE = re.compile(r"[A-Z]+(\d+)(?::[A-Z]+(\d+))?")
 _UNREADABLE = (
     *(ParseError, BadZipFile, zlib.error, OSError, EOFError, UnicodeDecodeError),
     *(KeyError, ValueError, IndexError, TypeError, AttributeError, NotImplementedError),
-    RuntimeError,
+    *(RuntimeError, ArithmeticError),
 )
 
 Record = tuple[int, list[str]]
@@ -56,8 +56,9 @@ def xlsx_records(
             warnings.simplefilter("ignore")  # of features that are not read
             yield from _records(data, name, sheets, required, known)
     except _UNREADABLE as error:
+        reason = str(error).partition("\n")[0]
         raise UsageError(
-            f"{name}: cannot be read as a workbook ({type(error).__name__}: {error}); save it "
+            f"{name}: cannot be read as a workbook ({type(error).__name__}: {reason}); save it "
             "again from the spreadsheet as XLSX or CSV UTF-8"
         ) from None
 

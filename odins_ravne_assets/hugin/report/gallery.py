@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from odins_ravne_assets.hugin.formats import shown_time
+
 PICTURES_PER_CHUNK = 100
 SECOND_FORMAT = "%Y-%m-%d %H:%M:%S"
 # Fields of a visit. `species` and `camera` are indices of lists, `picture` is the number of a
@@ -104,8 +106,8 @@ _OBSERVATION_FIELDS = (
     "category",
     "species",
     "camera_id",
-    pl.col("start_at").dt.strftime(SECOND_FORMAT).alias("start"),
-    pl.col("end_at").dt.strftime(SECOND_FORMAT).alias("end"),
+    shown_time("start_at", "utc_offset_minutes", SECOND_FORMAT).alias("start"),
+    shown_time("end_at", "end_utc_offset_minutes", SECOND_FORMAT).alias("end"),
     "max_confidence",
     "frame_count",
     "media_count",

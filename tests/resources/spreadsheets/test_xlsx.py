@@ -206,6 +206,16 @@ def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused(
     assert "is larger than 0 MB unpacked; save the table as CSV" in error_of(data)
 
 
+def test_a_damaged_part_is_an_error_of_one_line() -> None:
+    data = workbook([["a"], [1]])
+    style = replaced(data, "xl/styles.xml", b'numFmtId="0"', b'numFmtId="99999999999999999999"')
+    types = replaced(data, "[Content_Types].xml", b"worksheet+xml", b"other+xml")
+    number = replaced(data, SHEET, b"<v>1</v>", b"<v>one</v>")
+    for damaged in (style, number):
+        assert "cannot be read as a workbook" in error_of(damaged)
+    assert parse(types).rows, "the relations say what is a sheet"
+
+
 def test_damaged_archives_are_refused() -> None:
     data = workbook([["a"], [1]])
     for damaged in (data[:-30], data[:60] + bytes(200) + data[260:], b"PK\x03\x04"):
