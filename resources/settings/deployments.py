@@ -91,6 +91,7 @@ FEATURE_TYPES = (
     "fruitingTree",
 )
 MOST_OUTAGES = 50
+MOST_COMPARED = 200  # rows whose coordinates are compared with those of all others
 # All columns of the table that are read.
 TABLE_COLUMNS = (
     *DEPLOYMENT_COLUMNS,
@@ -349,9 +350,10 @@ def arrange_deployments(rows: Iterable[Deployment], name: str = "") -> tuple[Dep
 
     Raises:
         ValueError: two rows have the same deploymentID, or those of one camera overlap; names both
-            lines.
+            lines. Or the coordinates of a row are swapped, by those of all others.
     """
     arranged = [row.model_copy(update={"table": name}) if name else row for row in rows]
+    _check_order_of_coordinates(arranged)
     ids: dict[str, Deployment] = {}
     for row in arranged:
         if row.deploymentID and (other := ids.setdefault(row.deploymentID, row)) is not row:
@@ -366,6 +368,24 @@ def arrange_deployments(rows: Iterable[Deployment], name: str = "") -> tuple[Dep
         for before, after in pairwise(list(some)):
             arranged[before], arranged[after] = _meeting(arranged[before], arranged[after], camera)
     return tuple(arranged)
+
+
+def _check_order_of_coordinates(rows: list[Deployment]) -> None:
+    """Refuse a row that is far from all others, and near two of them if it is swapped."""
+    places = {row.cameraID: (row.latitude, row.longitude) for row in rows[:MOST_COMPARED]}
+    for row in rows:
+        here = (row.latitude, row.longitude)
+        others = [place for camera, place in places.items() if camera != row.cameraID]
+        swapped = [place for place in others if _is_near(here[::-1], place, 1)]
+        if len(swapped) > 1 and not any(_is_near(here, place, 5) for place in others):
+            raise ValueError(
+                f"{row.where}: latitude {here[0]:g} and longitude {here[1]:g} are probably "
+                f"swapped: another row has {swapped[0][0]:g} and {swapped[0][1]:g}"
+            )
+
+
+def _is_near(place: tuple[float, ...], other: tuple[float, float], degrees: float) -> bool:
+    return all(abs(a - b) <= degrees for a, b in zip(place, other, strict=True))
 
 
 def _order(row: Deployment) -> tuple[str, datetime, datetime, int]:

@@ -29,6 +29,7 @@ from command_line import (
     results,
 )
 from dagster import DagsterRunStatus, RunsFilter
+from in_process import MuninInProcess
 from media_files import write_picture, write_video
 from PIL import Image
 
@@ -89,7 +90,8 @@ class Uninterrupted:
 
 @pytest.fixture(scope="module")
 def munin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Munin]:
-    command = Munin(tmp_path_factory.mktemp("munin"))
+    # Runs that are to be interrupted are started as processes: `Munin.start`.
+    command = MuninInProcess(tmp_path_factory.mktemp("munin"))
     yield command
     for process in command.processes():
         process.kill()

@@ -128,4 +128,6 @@ def offered_names(taxonomy: Taxonomy) -> list[str]:
         each for each in taxa if taxonomy.listed is None or each.scientific_name in taxonomy.listed
     ]
     names = {each.common_name or each.scientific_name for each in listed}
-    return [*OFFERED_LABELS, *map(mark, sorted(names - set(OFFERED_LABELS), key=str.casefold))]
+    # Names that differ only by case have an order, too: a set has none.
+    in_order = sorted(names - set(OFFERED_LABELS), key=lambda name: (name.casefold(), name))
+    return [*OFFERED_LABELS, *map(mark, in_order)]

@@ -72,6 +72,19 @@ def test_a_visit_without_duration_has_one_time(show: Show) -> None:
     assert "–" not in line
 
 
+def test_a_visit_over_the_end_of_summer_time_has_both_offsets(show: Show) -> None:
+    _, _, _, first, second = show(
+        {
+            "start_at": datetime(2026, 10, 25, 2, 58),
+            "end_at": datetime(2026, 10, 25, 2, 1),
+            "utc_offset_minutes": 120,
+            "end_utc_offset_minutes": 60,
+        }
+    )
+    assert "2026-10-25 02:58:00+02:00 –" in first
+    assert "2026-10-25 02:01:00+01:00" in second
+
+
 def test_a_visit_past_midnight_has_both_dates(show: Show) -> None:
     _, _, _, first, second = show({"end_at": datetime(2026, 5, 15, 0, 1, 10)})
     assert "2026-05-14 21:40:12 –" in first

@@ -147,6 +147,13 @@ def test_a_mistake_is_one_line_with_the_file_and_the_line(line: str, said: str) 
     assert "\n" not in str(failed.value)
 
 
+def test_coordinates_that_are_swapped_are_found_by_the_other_rows() -> None:
+    lines = ["a,59.32,17.12,,", "b,59.35,17.15,,", "c,17.14,59.33,,", "d,-33.9,18.4,,"]
+    with pytest.raises(ValueError, match=r"^places.csv, line 4: latitude 17.14 and .* swapped: "):
+        table(*lines)
+    assert len(table(lines[0], lines[1], lines[3])) == 3
+
+
 @pytest.mark.parametrize(
     ("column", "text", "said"),
     [

@@ -6,11 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from camera_tables import Camera
 from validators import camtrap_dp_errors
 
 from odins_ravne_assets.hugin.exports.export import export_camera
+from odins_ravne_assets.hugin.formats import shown_time
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import Project
@@ -72,6 +74,15 @@ def test_each_end_of_a_visit_has_its_own_offset_in_all_exports(autumn: Path) -> 
         end for _, end in VISITS
     ]
     assert [row["time"][23:] for row in content[0]["detection_timeline"]] == ["+02:00", "+01:00"]
+
+
+def test_the_report_shows_offsets_where_those_of_a_visit_differ(autumn: Path) -> None:
+    table = pl.read_parquet(autumn / "observations.parquet")
+    shown = table.select(
+        shown_time("start_at", "utc_offset_minutes", "%H:%M").alias("start"),
+        shown_time("end_at", "end_utc_offset_minutes", "%H:%M").alias("end"),
+    )
+    assert shown.rows() == [("02:58 +02:00", "02:01 +01:00"), ("02:59", "02:59")]
 
 
 def test_media_and_first_and_last_times_are_in_the_order_of_instants(autumn: Path) -> None:

@@ -178,3 +178,9 @@ def test_a_filled_table_is_imported_however_it_is_saved(
     assert (first["species"], first["machine_species"]) == ("red fox", "@fox")
     (stored,) = [pl.read_parquet(path) for path in (store.root / "tables/corrections").iterdir()]
     assert stored["comment"].to_list() == ['räv; "två",\n\'=inte en formel']
+
+
+def test_offered_names_that_differ_by_case_have_an_order() -> None:
+    """The order of a set is another one in each process."""
+    names = offered_names(project_taxonomy(()))
+    assert names.index("Caracal") + 1 == names.index("caracal")

@@ -116,6 +116,7 @@ def test_the_next_card_adds_and_paths_then_begin_with_the_card(ridge: Ridge) -> 
     assert ridge.run(second) == both
     assert ridge.rows()["source"].to_list() == ["20260501"] * 2 + ["20260601"] * 3
     assert set(ridge.rows()["status"]) == {"ok"}
+    assert set(ridge.rows()["reason"]) == {None}
     [message] = ridge.messages
     assert message.startswith("added source 20260601 (2 sources)")
     assert "munin sources remove ridge 20260601" in message
