@@ -49,6 +49,7 @@ def footage_metadata(
                 (pl.col("kind") == "video").sum().alias("media/videos"),
                 (pl.col("status") == "failed").sum().alias("media/failed"),
                 (pl.col("status") == "duplicate").sum().alias("media/duplicates"),
+                pl.col("source").n_unique().alias("media/sources"),
                 (pl.col("bytes").sum() / 1e6).round(1).alias("media/megabytes"),
                 pl.col("duration_seconds").sum().alias("media/video_seconds"),
                 pl.col("captured_at").min().alias("time/first"),

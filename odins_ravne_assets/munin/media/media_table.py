@@ -87,9 +87,20 @@ class StoredMedia:
         """
         if self.path is None:
             return
-        mine = pl.col("source") == source
-        for row in _stream(self.path, mine | pl.col("source").is_null() if is_first else mine):
+        for row in _stream(self.path, _is_of(source, is_first)):
             yield {**row, "path": path_in_source(row["path"], row["source"])}
+
+    def count_of(self, source: str, is_first: bool) -> int:
+        """Return the number of rows that `rows_of` yields."""
+        if self.path is None:
+            return 0
+        table = with_added_columns(scan_parquet(self.path), MEDIA)
+        return int(table.filter(_is_of(source, is_first)).select(pl.len()).collect().item())
+
+
+def _is_of(source: str, is_first: bool) -> pl.Expr:
+    mine = pl.col("source") == source
+    return mine | pl.col("source").is_null() if is_first else mine
 
 
 class PreviousRows:

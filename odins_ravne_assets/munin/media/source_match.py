@@ -205,12 +205,15 @@ class _Resolver:
     def _rows(self, number: int) -> Iterator[Row]:
         return self._stored.rows_of(self._sources[number].name, number == 0)
 
+    def _count(self, number: int) -> int:
+        return self._stored.count_of(self._sources[number].name, number == 0)
+
     def _is_unchanged(self, number: int, store: ObjectStore) -> bool:
         """Return True if half of a source's files are where they were, with their sizes and dates.
 
         True for a source without rows: its first run was interrupted.
         """
-        wanted = sum(1 for _ in self._rows(number))
+        wanted = self._count(number)
         return _found_again(self._rows(number), store, (wanted + 1) // 2)
 
     def _is_same_card(self, number: int, files: "_Files") -> bool:
@@ -282,7 +285,7 @@ class _Resolver:
             reason = self._why_missing(number, opened.store)
             opened = opened if reason is None else OpenedSource(source, None, reason)
         if opened.store is None and not quiet:
-            media = sum(1 for _ in self._rows(number))
+            media = self._count(number)
             self._messages.append(
                 f"source {source.name} is not available ({opened.reason}): its {media} media and "
                 "their visits stay as they are"

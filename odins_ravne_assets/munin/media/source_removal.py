@@ -54,7 +54,7 @@ def media_by_source(results: ObjectStore, listed: CameraSources) -> dict[str, in
     """
     with open_media_table(results, MEDIA_TABLE) as stored:
         return {
-            each.name: sum(1 for _ in stored.rows_of(each.name, number == 0))
+            each.name: stored.count_of(each.name, number == 0)
             for number, each in enumerate(listed.sources)
         }
 
