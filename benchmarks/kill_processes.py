@@ -123,7 +123,7 @@ class Command:
                 stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
-        return Running(process, log, home)
+        return Running(process, log)
 
     def left_processes(self) -> list[psutil.Process]:
         """Return the processes of earlier commands that do not end by themselves."""
@@ -140,10 +140,9 @@ class Command:
 class Running:
     """A command that runs."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, home: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self.process = process
         self._log = log
-        self._home = home
 
     def processes(self, target: str) -> list[psutil.Process]:
         """Return the running processes of a kind."""
@@ -249,7 +248,7 @@ class Campaign:
         ended = self._struck(kill, words)
         left = [f"{each.pid} is left: {_words(each)}" for each in self._command.left_processes()]
         again = self._command.start(*words).wait()
-        problems = [*_problems_of_end(ended), *left]
+        problems = [*problems_of_end(ended), *left]
         self._left_before |= {name for name in self._temporary_files() if name in ended.text}
         if again.code or "Traceback" in again.text:
             problems.append(f"the next run has exit code {again.code}: {again.text[-3000:]}")
@@ -388,7 +387,7 @@ def _outcome(ended: Ended, sent: bool) -> str:
     return f"exit code {ended.code}" if sent else "had ended before"
 
 
-def _problems_of_end(ended: Ended) -> list[str]:
+def problems_of_end(ended: Ended) -> list[str]:
     """Return what is wrong with the end of a command that was disturbed."""
     problems = []
     if "Traceback" in ended.text:

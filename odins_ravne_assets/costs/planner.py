@@ -132,7 +132,7 @@ def _counts(
             on_count(camera.camera_id)
             output = store_of(camera.output_url) if camera.output_url else None
             footage, messages = _footage(camera, output, profile, probe)
-            notices += [f"{camera.camera_id}: {line}" for line in messages]
+            notices += [f"{camera.camera_id}: a run would say: {line}" for line in messages]
             run_profile = profile
             if output:
                 try:
