@@ -127,6 +127,7 @@ def test_what_it_has_spent_is_what_its_ledgers_say_beside_its_plan(old: Old) -> 
     assert ledgers > 0
     assert told["computing"]["usd"] == pytest.approx(float(ledgers), abs=1e-12)
     assert [plan["camera_id"] for plan in told["plans"]] == ["ridge"]
+    assert told["jobs"].pop("cancelled") == 0  # which the version counts as failed
     for part in ("jobs", "computing", "by_camera", "units", "species"):
         assert told[part] == before[part], part
     for plan in (*told["plans"], *before["plans"]):
@@ -188,7 +189,9 @@ def test_another_window_makes_other_visits_and_keeps_what_people_said(old: Old) 
     tables = hashes(old.ridge / "tables")
     done(old.munin("stage3", old.ridge, "--compression-window", "120"))
     assert visits(old.ridge) == [BADGERS[0], FOX, PERSON]
-    assert hashes(old.ridge / "tables") == tables
+    now = hashes(old.ridge / "tables")
+    now.pop("deployments.json")  # which the version does not store
+    assert now == tables
 
 
 def test_one_more_picture_is_all_that_is_looked_at(old: Old) -> None:
