@@ -25,22 +25,34 @@ from resources.storage.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from odins_ravne_assets.munin.media.source_match import ResolvedSources
+    from odins_ravne_assets.munin.media.source_store import Footage
 
 
 def _needs_machine(
     request: StepRequest, footage: ObjectStore, output: ObjectStore, profile: Profile
 ) -> bool:
-    from odins_ravne_assets.munin.media.source_store import SourceFootage
     from odins_ravne_assets.munin.workload.remaining_work import needs_machine
 
-    if {"footage", "detections"}.isdisjoint(request.stages):
-        return needs_machine(request.camera_id, request.stages, footage, output, profile)
     try:
-        sources = _find_sources(request, output, profile)
+        sources = _sources(request, footage, output, profile)
     except RavneError:
         return True  # the worker reports what is wrong
-    all_sources = SourceFootage(sources.opened, request.footage_url)
-    return needs_machine(request.camera_id, request.stages, all_sources, output, profile)
+    return needs_machine(request.camera_id, request.stages, sources, output, profile)
+
+
+def _sources(
+    request: StepRequest, footage: ObjectStore, output: ObjectStore, profile: Profile
+) -> "Footage":
+    """Return the sources that a step reads; only Stage 0 compares their files with the table."""
+    from odins_ravne_assets.cameras.results_store import store_opener
+    from odins_ravne_assets.munin.media.source_store import SourceFootage, open_footage
+
+    if "footage" in request.stages:
+        found = _find_sources(request, output, profile)
+        return SourceFootage(found.opened, request.footage_url)
+    if "detections" in request.stages:
+        return open_footage(output, request.footage_url, store_opener(profile), uses_copies=True)
+    return footage
 
 
 def _copy_url(request: StepRequest, output: ObjectStore, profile: Profile) -> str:

@@ -149,8 +149,8 @@ def _log_scan(
     context: dg.SensorEvaluationContext, scan: ScanResult, quarantined: Iterable[QuarantinedUpload]
 ) -> None:
     context.log.info(
-        f"{scan.new_files} new files; {scan.pending} cameras are still being uploaded, "
-        f"{len(scan.run_requests)} are complete"
+        f"new files: {scan.new_files}; cameras that are still being uploaded: {scan.pending}, "
+        f"complete: {len(scan.run_requests)}"
     )
     for each in quarantined:
         context.log.warning(f"quarantine: {printable(each.path)}: {each.reason}")

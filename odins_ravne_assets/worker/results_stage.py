@@ -3,12 +3,14 @@
 from odins_ravne_assets.hugin.exports.export import export_camera
 from odins_ravne_assets.hugin.report.page import make_report_page
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
-from odins_ravne_assets.hugin.visits.stored_deployments import store_deployments
+from odins_ravne_assets.hugin.visits.stored_deployments import read_deployments, store_deployments
 from odins_ravne_assets.munin.tables import build, checks
 from odins_ravne_assets.worker.asset_metadata import export_metadata, observation_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
+from resources.settings.project import Project
 from resources.storage import layout
 from resources.storage.layout import MEGADETECTOR_JSON
+from resources.storage.local_store import local_path
 
 
 def run_observations(context: StepContext) -> StageResult:
@@ -21,7 +23,7 @@ def run_observations(context: StepContext) -> StageResult:
             models |= build.read_origin(output, key).models
     settings, species = context.profile.pipeline.stage3, context.profile.project.species
     result = run_stage3(output, settings, models, privacy, species)
-    store_deployments(output, context.profile.project.deployments)
+    store_deployments(output, _project(context).deployments)
     make_report_page(output, output, privacy)
     if result.labels_without_effect:
         context.reporter.warning(result.labels_without_effect)
@@ -46,7 +48,7 @@ def run_exports(context: StepContext) -> StageResult:
     exported = export_camera(
         context.output,
         context.camera.camera_id,
-        context.profile.project,
+        _project(context),
         context.profile.privacy,
     )
     for remark in exported.remarks:
@@ -55,3 +57,14 @@ def run_exports(context: StepContext) -> StageResult:
         context.reporter.info(f"no Camtrap DP: {exported.camtrap_dp_error}")
     metadata = export_metadata(exported, context.output.url)
     return StageResult(metadata, [], context.data_version(MEGADETECTOR_JSON))
+
+
+def _project(context: StepContext) -> Project:
+    """The project, with the camera's deployments of the last run if its footage is not here.
+
+    The table next to the footage is not here either, such as after results were moved.
+    """
+    project, footage = context.profile.project, context.camera.footage_url
+    if project.deployments or not footage.startswith("file:") or local_path(footage).exists():
+        return project
+    return project.model_copy(update={"deployments": read_deployments(context.output)})

@@ -1,6 +1,6 @@
 """Parse tables of users into pydantic models; errors name the file, line and column."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
@@ -113,7 +113,7 @@ def _valid(model: type[Model], table: Table, row: Row, columns: Collection[str])
 def _value(model: type[BaseModel], column: str, text: str, decimal_comma: bool, where: str) -> str:
     """The text of a cell for its field; of a number as Python writes it, not a spreadsheet."""
     field = model.model_fields.get(column)
-    kinds = {field.annotation, *get_args(field.annotation)} if field else set()
+    kinds = set(_types(field.annotation)) if field else set()
     try:
         if float in kinds:
             parse_number(text, decimal_comma=decimal_comma)
@@ -123,6 +123,13 @@ def _value(model: type[BaseModel], column: str, text: str, decimal_comma: bool, 
     except ValueError as error:
         raise ValueError(f"{where}: {column} {shortened(text)} is not allowed: {error}") from None
     return text
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """Yield a type and those that it is made of: of `Annotated[int, …] | None` also int."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)
 
 
 def _describe(finding: ErrorDetails) -> str:

@@ -159,7 +159,7 @@ def test_what_its_sensor_remembers_is_read(old: Old) -> None:
     assert json.loads(memory)["refused"].keys() == {"loose.jpg"}
     (old.root / "footage" / "loose.jpg").write_bytes(b"of no camera")
     said = look_for_footage(old, memory)
-    assert "0 new files; 2 cameras are still being uploaded, 0 are complete" in said
+    assert "new files: 0; cameras that are still being uploaded: 2, complete: 0" in said
     assert "quarantine" not in said
 
 

@@ -11,6 +11,7 @@ from odins_ravne_assets.munin.media.sources import (
     path_prefix,
 )
 from resources.errors import StoreError, UsageError
+from resources.storage.local_store import LocalStore
 from resources.storage.object_store import (
     S3_SCHEME,
     ObjectStore,
@@ -152,9 +153,12 @@ def open_source(source: Source, place: str | None, open_place: OpenPlace) -> Ope
     if place is None:
         return OpenedSource(source, None, "its place is not known")
     try:
-        return OpenedSource(source, open_place(place))
+        store = open_place(place)
     except (StoreError, UsageError) as error:  # on S3, and the profile has no cloud section
         return OpenedSource(source, None, str(error))
+    if isinstance(store, LocalStore) and not store.root.is_dir():
+        return OpenedSource(source, None, f"{store.root} does not exist")
+    return OpenedSource(source, store)
 
 
 def is_remote(store: ObjectStore) -> bool:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import openpyxl
 import pytest
 from command_line import Munin
 from in_process import MuninInProcess
@@ -54,6 +55,17 @@ def test_a_table_in_the_folder_that_holds_the_cameras_is_theirs(tmp_path: Path) 
     (tmp_path / "deployments.csv").write_text(RIDGE)
     assert known(tmp_path) == ["Fox ridge"]
     assert known(tmp_path, name="lake") == []
+
+
+def test_the_table_may_be_a_workbook_but_not_both(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for line in RIDGE.splitlines():
+        book.active.append(line.split(","))
+    book.save(tmp_path / "deployments.xlsx")
+    assert known(tmp_path) == ["Fox ridge"]
+    (tmp_path / "deployments.csv").write_text(RIDGE)
+    with pytest.raises(UsageError, match=f"^{tmp_path}: holds deployments.csv and deployments.xls"):
+        known(tmp_path)
 
 
 def test_footage_that_arrives_has_its_table_where_it_arrives(tmp_path: Path) -> None:
