@@ -40,7 +40,7 @@ from odins_ravne_assets.hugin.visits.observations import CompressionResult, comp
 from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
 from odins_ravne_assets.hugin.visits.report_json import Stage3Tables, build_report, encode_json
 from odins_ravne_assets.hugin.visits.species_summary import species_table
-from odins_ravne_assets.munin.media.other_files import read_other_files
+from odins_ravne_assets.munin.media.other_files_table import read_other_files
 from odins_ravne_assets.munin.media.shared_media import load_shared_media
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import check_same_journal

@@ -37,7 +37,8 @@ from odins_ravne_assets.munin.media.media_table import (
     open_media_table,
     write_media_table,
 )
-from odins_ravne_assets.munin.media.other_files import RAW_COPY, OtherFiles, write_other_files
+from odins_ravne_assets.munin.media.other_files import RAW_COPY, OtherFiles
+from odins_ravne_assets.munin.media.other_files_table import write_other_files
 from odins_ravne_assets.munin.media.probe import (
     CHANGED,
     Probe,

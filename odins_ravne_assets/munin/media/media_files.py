@@ -86,7 +86,7 @@ UNSUPPORTED: dict[str, tuple[Kind, str]] = {
 UNSUPPORTED_NAMES = frozenset(name for _, name in UNSUPPORTED.values())
 
 # Folders and files that operating systems, network disks and recycle bins leave on cards and
-# disks, in lower case. Names that begin with a dot (.Trash-1000, .Spotlight-V100) are hidden anyway.
+# disks, in lower case. Names that begin with a dot (.Trash-1000) are hidden anyway.
 RECYCLE_BINS = frozenset(
     {
         "$recycle.bin",  # Windows since Vista

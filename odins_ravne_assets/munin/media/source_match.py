@@ -280,10 +280,9 @@ class _Resolver:
         """Open a source that the run does not name, if its media are in its place."""
         footage = self._footage
         place = place_to_open(source, footage.place, footage.origin, footage.uses_copies)
-        opened = open_source(source, place, self._open_place)
-        if opened.store is not None:
-            reason = self._why_missing(number, opened.store)
-            opened = opened if reason is None else OpenedSource(source, None, reason)
+        opened = self._open_at(number, source, place)
+        if opened.store is None and footage.uses_copies and source.copy not in {None, place}:
+            opened = self._open_at(number, source, source.copy)
         if opened.store is None and not quiet:
             media = self._count(number)
             self._messages.append(
@@ -291,6 +290,13 @@ class _Resolver:
                 "their visits stay as they are"
             )
         return opened
+
+    def _open_at(self, number: int, source: Source, place: str | None) -> OpenedSource:
+        opened = open_source(source, place, self._open_place)
+        if opened.store is None:
+            return opened
+        reason = self._why_missing(number, opened.store)
+        return opened if reason is None else OpenedSource(source, None, reason)
 
     def _why_missing(self, number: int, store: ObjectStore) -> str | None:
         """Return why a source is not in its place; None if it is."""

@@ -107,6 +107,7 @@ def test_cards_on_this_machine_are_copied_side_by_side_and_read_while_they_are_a
     shutil.rmtree(tmp_path / "a")
     assert launches.run(second) == both
     assert launches.messages == ()  # the copy of the first card is there
+    assert launches.run(first) == both  # as a run of all cameras does
     footage = open_footage(
         launches.output, second, lambda url: open_store(url, launches.clients), uses_copies=True
     )

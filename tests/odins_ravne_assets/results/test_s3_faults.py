@@ -159,6 +159,11 @@ def visits(place: Place) -> object:
     return place.product("results/tables", "results/stage3")
 
 
+def exports(place: Place) -> object:
+    batch(place, ["exports"], "results")
+    return place.product("results/tables", "results/stage3")
+
+
 def download(place: Place) -> object:
     store, target = place.store(f"{place.prefix}/results"), place.folder / place.prefix
     (found,) = find_results(store)
@@ -207,7 +212,7 @@ def test_faults_that_end_change_nothing(place: Place, work: Callable[[Place], ob
     [
         (footage, "GetObject"),
         (footage, "PutObject"),
-        (visits, "PutObject"),
+        (exports, "PutObject"),
         (download, "GetObject"),
         (download, "ListObjectsV2"),
         (correct, "GetObject"),

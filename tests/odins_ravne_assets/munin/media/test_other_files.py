@@ -8,9 +8,8 @@ from odins_ravne_assets.munin.media.other_files import (
     OtherFiles,
     describe_other_files,
     kind_of_other,
-    read_other_files,
-    write_other_files,
 )
+from odins_ravne_assets.munin.media.other_files_table import read_other_files, write_other_files
 from resources.storage.layout import OTHER_FILES_TABLE
 from resources.storage.local_store import LocalStore
 
