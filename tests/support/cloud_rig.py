@@ -113,8 +113,8 @@ class Cloud:
         if not list(footage.list()):
             copy(LocalStore(card), footage)
         if tables is not None:
-            media = (tables / "tables" / "media.parquet").read_bytes()
-            self.store(camera.output_url).write_bytes("tables/media.parquet", media)
+            for key in ("tables/media.parquet", "tables/other_files.parquet"):
+                self.store(camera.output_url).write_bytes(key, (tables / key).read_bytes())
         return camera
 
     def new_output(self, footage_url: str) -> Camera:
