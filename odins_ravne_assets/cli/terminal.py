@@ -366,7 +366,7 @@ def print_visits(stage3_folders: Sequence[Path]) -> None:
     # polars takes half a second, for which `munin --help` need not wait.
     import polars as pl
 
-    from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
+    from odins_ravne_assets.munin.tables.parquet_io import scan_table
     from odins_ravne_assets.munin.tables.schemas import OBSERVATIONS
     from resources.storage.parquet_files import scan_parquet
 

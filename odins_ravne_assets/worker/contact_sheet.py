@@ -18,7 +18,7 @@ from odins_ravne_assets.hugin.review.corrections import read_corrections
 from odins_ravne_assets.munin.classification.stage2 import read_crop
 from odins_ravne_assets.munin.tables.build import BOX_KEYS, IS_POSSIBLE_PERSON
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
-from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
+from odins_ravne_assets.munin.tables.parquet_io import scan_table
 from odins_ravne_assets.munin.tables.schemas import CLASSIFICATIONS, DETECTIONS
 from resources.storage.layout import CLASSIFICATIONS_TABLE, DETECTIONS_TABLE
 from resources.storage.object_store import ObjectStore

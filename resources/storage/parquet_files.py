@@ -4,6 +4,7 @@ Polars expands `*`, `?` and `[` in paths, so that results in a folder named `sit
 found. All code that reads files with polars does it here, or says `glob=False` itself.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,38 @@ def read_parquet(source: Path, **options: Any) -> pl.DataFrame:
     """
     try:
         return pl.read_parquet(source, glob=False, **options)
+    except READ_ERRORS as error:
+        raise DamagedFileError(source, one_line_reason(error)) from None
+
+
+def scan_known_columns(source: Path, schema: pl.Schema, added: Collection[str]) -> pl.LazyFrame:
+    """Scan a stored table in the form that this version knows: the columns of `schema`, in order.
+
+    Columns of newer versions are ignored.
+
+    Args:
+        added: columns that earlier versions did not write; they are null there.
+
+    Raises:
+        DamagedFileError: the file is damaged, lacks another column, or a column has another type.
+    """
+    found = read_schema(source)
+    for name, kind in schema.items():
+        if name not in found and name not in added:
+            raise DamagedFileError(source, f"column {name} is missing")
+        if name in found and found[name] != kind:
+            raise DamagedFileError(source, f"column {name} is {found[name]}, not {kind}")
+    columns = [
+        pl.col(name) if name in found else pl.lit(None, kind).alias(name)
+        for name, kind in schema.items()
+    ]
+    return pl.scan_parquet(source, glob=False).select(columns)
+
+
+def read_known_columns(source: Path, schema: pl.Schema, added: Collection[str]) -> pl.DataFrame:
+    """Read a stored table; see `scan_known_columns`, also for the errors."""
+    try:
+        return scan_known_columns(source, schema, added).collect()
     except READ_ERRORS as error:
         raise DamagedFileError(source, one_line_reason(error)) from None
 

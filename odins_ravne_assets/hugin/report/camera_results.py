@@ -22,7 +22,7 @@ from odins_ravne_assets.hugin.visits.stage3 import read_left_out
 from odins_ravne_assets.hugin.visits.stored_deployments import read_deployments
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import check_same_journal
-from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
+from odins_ravne_assets.munin.tables.parquet_io import scan_table
 from resources.errors import DamagedFileError, StoreError
 from resources.ledger import table
 from resources.settings.deployments import Deployment

@@ -25,7 +25,7 @@ from odins_ravne_assets.munin.classification.stage2 import read_crop
 from odins_ravne_assets.munin.tables import build, schemas
 from odins_ravne_assets.munin.tables.build import BOX_KEYS, IS_POSSIBLE_PERSON
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal
-from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
+from odins_ravne_assets.munin.tables.parquet_io import scan_table, writing_table
 from resources.errors import DamagedFileError
 from resources.storage import layout
 from resources.storage.layout import THUMBNAILS_TABLE
@@ -69,7 +69,7 @@ def update_thumbnails(
         StoreError: the store refuses access, or a crop is damaged.
     """
     with source.reading(layout.DETECTIONS_TABLE) as path:
-        detections = with_added_columns(scan_parquet(path), schemas.DETECTIONS)
+        detections = scan_table(path, schemas.DETECTIONS)
         unique_requests = requested.unique("detection_id").lazy()
         boxes = detections.join(unique_requests, on="detection_id").collect(engine="streaming")
         people_boxes = _people_in_frames(detections, boxes, people)

@@ -44,7 +44,7 @@ from odins_ravne_assets.munin.media.other_files_table import read_other_files
 from odins_ravne_assets.munin.media.shared_media import load_shared_media
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import check_same_journal
-from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
+from odins_ravne_assets.munin.tables.parquet_io import scan_table, writing_table
 from resources.errors import DamagedFileError, StoreError
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import ListedSpecies
@@ -195,7 +195,7 @@ def read_table(
         raise StoreError(f"{store.url}: {key} is missing; run {stage} first")
     path = stack.enter_context(store.reading(key))
     try:
-        table = with_added_columns(scan_parquet(path), schema)
+        table = scan_table(path, schema)
         found = table.collect_schema()
     except DamagedFileError as error:
         raise StoreError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
+from odins_ravne_assets.munin.tables.parquet_io import scan_table, writing_table
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.batch.work_units import ExpectedMedium, expected_frames
 from resources.errors import DamagedFileError
@@ -75,7 +75,7 @@ class StoredMedia:
         """Return the names of several sources, in the order of the table; none if it has one."""
         if self.path is None:
             return []
-        table = with_added_columns(scan_parquet(self.path), MEDIA)
+        table = scan_table(self.path, MEDIA)
         names = table.select(pl.col("source").drop_nulls().unique(maintain_order=True))
         return names.collect()["source"].to_list()
 
@@ -94,7 +94,7 @@ class StoredMedia:
         """Return the number of rows that `rows_of` yields."""
         if self.path is None:
             return 0
-        table = with_added_columns(scan_parquet(self.path), MEDIA)
+        table = scan_table(self.path, MEDIA)
         return int(table.filter(_is_of(source, is_first)).select(pl.len()).collect().item())
 
 
@@ -175,7 +175,7 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
     with store.reading(key) as path:
         try:
             metadata = pl.read_parquet_metadata(path)
-            table = with_added_columns(scan_parquet(path), MEDIA)
+            table = scan_table(path, MEDIA)
             schema = table.collect_schema()
         except (DamagedFileError, pl.exceptions.PolarsError, OSError):
             yield StoredMedia()
@@ -195,7 +195,7 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
 
 def _stream(path: Path, mine: pl.Expr | None = None) -> Iterator[Row]:
     """Yield the rows, or those for which `mine` is true, reading a row group at a time."""
-    table = with_added_columns(scan_parquet(path), MEDIA).select(MEDIA.names())
+    table = scan_table(path, MEDIA).select(MEDIA.names())
     total = table.select(pl.len()).collect().item()
     for start in range(0, total, CHUNK_ROWS):
         chunk = table.slice(start, CHUNK_ROWS).collect()

@@ -1,4 +1,4 @@
-"""Write Parquet tables to a store with polars."""
+"""Write Parquet tables to a store with polars, and scan those of other versions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ import polars as pl
 
 from odins_ravne_assets.munin.tables.schemas import ADDED_COLUMNS
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import scan_known_columns
 
 # More than the free space of a disk that polars found full.
 PROBE_BYTES = 2**20
@@ -32,11 +33,12 @@ def writing_table(store: ObjectStore, key: str) -> Iterator[Path]:
             raise
 
 
-def with_added_columns(table: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
-    """Return a table with null columns for `schemas.ADDED_COLUMNS` that it lacks.
+def scan_table(path: Path, schema: pl.Schema) -> pl.LazyFrame:
+    """Scan a table of `schemas`, of this version or another.
+
+    Columns of newer versions are ignored; `schemas.ADDED_COLUMNS` that it lacks are null.
 
     Raises:
-        polars.exceptions.PolarsError: the table is damaged.
+        DamagedFileError: the table is damaged, or lacks another column.
     """
-    missing = [name for name in schema if name in ADDED_COLUMNS - table.collect_schema().keys()]
-    return table.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
+    return scan_known_columns(path, schema, ADDED_COLUMNS)

@@ -20,7 +20,7 @@ from odins_ravne_assets.munin.media.probe import Probe
 from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
 from odins_ravne_assets.munin.media.source_store import Footage, SourceFootage
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal, unlabelled_parts
-from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
+from odins_ravne_assets.munin.tables.parquet_io import scan_table
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.batch.work_units import expected_frames
 from resources.errors import MediaError, StoreError
@@ -130,7 +130,7 @@ def _with_known_columns(
         status = pl.lit(None, pl.String).alias("status")
         return listed.with_columns(*lengths, status, finished=pl.lit(False))
     with output.reading(layout.MEDIA_TABLE) as path:
-        table = with_added_columns(scan_parquet(path), MEDIA).select(*KNOWN_COLUMNS, "source")
+        table = scan_table(path, MEDIA).select(*KNOWN_COLUMNS, "source")
         known = with_prefixes(table, prefixes).drop("source").collect()
     finished = Stage1Journal(output, stage1_journal_key(output, profile)).finished()
     is_finished = pl.Series([each in finished for each in known["content_hash"]], dtype=pl.Boolean)
