@@ -257,10 +257,10 @@ WRONG_USE = {
     "batch https://cards/1 {out}": "https://cards/1: cannot be opened; use a path or a file:// URL",
     "batch {card} {out} --conf-threshold 2": "command line: pipeline.stage1.conf_threshold: 2.0 is "
     "not allowed: input should be less than or equal to 1",
-    "stage2 {out}": "OUTPUT {out}: is not the results folder of a known camera; `munin status` "
-    "lists them",
-    "stage3 {out}": "OUTPUT {out}: is not the results folder of a known camera; `munin status` "
-    "lists them",
+    "stage2 {out}": "OUTPUT {out}: holds no results of a camera; `munin status` lists "
+    "the known ones",
+    "stage3 {out}": "OUTPUT {out}: holds no results of a camera; `munin status` lists "
+    "the known ones",
 }
 
 
