@@ -38,6 +38,14 @@ class StoreError(RavneError):
     """An object store failed to read or write: permission, disk space, a missing object."""
 
 
+class UnavailableError(StoreError):
+    """The store throttles, fails or cannot be reached: the same request may succeed later."""
+
+
+class LeaseLostError(StoreError):
+    """Another run has taken over the store's lease: this one must write and end nothing more."""
+
+
 class DamagedFileError(StoreError):
     """A stored file is damaged, or of another version."""
 

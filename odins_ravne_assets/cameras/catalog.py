@@ -31,6 +31,9 @@ class Camera:
         return (*self.earlier_footage, self.footage_url)
 
 
+REQUIRED_KEYS = ("camera_id", "footage_url", "output_url")
+
+
 class CameraCatalog:
     """The cameras that this machine knows: a folder with one JSON file for each."""
 
@@ -84,8 +87,9 @@ class CameraCatalog:
         try:
             tree = json.loads(self._store.read_bytes(key))
             earlier = tuple(str(place) for place in tree.pop("earlier_footage", ()))
-            camera = Camera(**tree, earlier_footage=earlier)
-        except (AttributeError, TypeError, ValueError, RecursionError):
+            known = {name: str(tree[name]) for name in REQUIRED_KEYS}  # newer keys are ignored
+            camera = Camera(**known, earlier_footage=earlier)
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
             raise UsageError(
                 f"{path}: is not a camera's file; delete it and add the camera again"
             ) from None

@@ -368,12 +368,9 @@ def print_visits(stage3_folders: Sequence[Path]) -> None:
 
     from odins_ravne_assets.munin.tables.parquet_io import scan_table
     from odins_ravne_assets.munin.tables.schemas import OBSERVATIONS
-    from resources.storage.parquet_files import scan_parquet
 
-    tables = [scan_parquet(folder / OBSERVATIONS_PARQUET) for folder in stage3_folders]
-    visits = pl.concat(
-        with_added_columns(table, OBSERVATIONS).select(VISIT_COLUMNS) for table in tables
-    )
+    tables = [scan_table(folder / OBSERVATIONS_PARQUET, OBSERVATIONS) for folder in stage3_folders]
+    visits = pl.concat(table.select(VISIT_COLUMNS) for table in tables)
     total = visits.select(pl.len()).collect().item()
     out.print(f"{total} visit{'s' * (total != 1)}")
     rows = visits.head(MAX_VISITS_SHOWN).collect().iter_rows(named=True)

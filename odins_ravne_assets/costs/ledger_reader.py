@@ -23,16 +23,16 @@ def read_known_ledgers(
         outputs: output URLs of cameras that may not be in the catalog.
 
     Returns:
-        The rows, and a remark for each ledger that cannot be read.
+        The rows, and a remark for each ledger, or file of one, that cannot be read.
     """
     known = {camera.output_url.rstrip("/") for camera in CameraCatalog(catalog_folder()).list()}
-    tables, remarks = [read_ledger([])], []
+    tables, remarks = [read_ledger([])], list[str]()
     store_of = store_opener(profile)
     for url in sorted(known | {url.rstrip("/") for url in outputs}):
         if profile.cloud is None and url.startswith(S3):
             continue
         try:
-            tables.append(read_ledger([store_of(f"{url}/{LEDGER_FOLDER}")]))
+            tables.append(read_ledger([store_of(f"{url}/{LEDGER_FOLDER}")], remarks))
         except StoreError as error:
             remarks.append(f"measurements left out: {error}")
     return pl.concat(tables), tuple(remarks)

@@ -18,12 +18,16 @@ from resources.storage.local_store import LocalStore
 
 
 def reconcile_ledgers(
-    instance: dg.DagsterInstance, aws: Aws, cameras: Iterable[tuple[str, str]]
+    instance: dg.DagsterInstance,
+    aws: Aws,
+    cameras: Iterable[tuple[str, str]],
+    remarks: list[str],
 ) -> int:
     """Query AWS for costs that are not final, update the ledgers, and observe the assets.
 
     Args:
         cameras: id and output URL of each camera, on S3.
+        remarks: receives a sentence for each stored file that cannot be used, which is left out.
 
     Returns:
         The number of launches whose cost has changed.
@@ -34,18 +38,21 @@ def reconcile_ledgers(
     clients = AwsClients(aws)
     writer = LedgerWriter(clients, aws, price_source(clients, aws, home()))
     with translate_aws_errors("reconcile costs", f"attach the policy {aws.name}-runner"):
-        reconciled = writer.reconcile(open_camera_ledger(*camera, clients) for camera in cameras)
+        ledgers = (open_camera_ledger(*camera, clients) for camera in cameras)
+        reconciled = writer.reconcile(ledgers, remarks)
         poll_idle_machines(writer, LocalStore(home() / IDLE_MACHINES_FOLDER))
-    report_late_costs(instance, reconciled)
+    report_late_costs(instance, reconciled, remarks)
     return sum(each.changed for each in reconciled)
 
 
-def report_late_costs(instance: dg.DagsterInstance, reconciled: Iterable[ReconciledLaunch]) -> None:
+def report_late_costs(
+    instance: dg.DagsterInstance, reconciled: Iterable[ReconciledLaunch], remarks: list[str]
+) -> None:
     """Report an observation of each asset of the launches whose cost has changed."""
     for launch in reconciled:
         if not launch.changed:
             continue
-        costs = stage_cost_metadata(read_ledger([launch.camera.ledger]), launch.launch)
+        costs = stage_cost_metadata(read_ledger([launch.camera.ledger], remarks), launch.launch)
         shares = stage_shares(launch.rows)
         for stage in BILLED_STAGES:
             if shares.get(stage):

@@ -42,7 +42,8 @@ from resources.storage.layout import (
     uploaded_footage_url,
 )
 from resources.storage.local_store import LocalStore
-from resources.storage.stored_json import REPORT_REMEDY, read_json_object
+from resources.storage.object_store import ObjectStore
+from resources.storage.stored_json import REPORT_REMEDY, reading_json_object
 
 COST_REPORT_JSON = "cost_report.json"
 COST_REPORT_PAGE = "cost_report.html"
@@ -93,7 +94,7 @@ def collect_inputs(
     remarks: Iterable[str] = (),
     all_cameras: bool = False,
 ) -> CostReportInputs:
-    """Collect the inputs. Storage and bills that cannot be read add a remark.
+    """Collect the inputs. What cannot be read adds a remark that names it, and is left out.
 
     Args:
         with_bill: include Cost Explorer's bill, which costs a cent a few times a day.
@@ -101,7 +102,7 @@ def collect_inputs(
         all_cameras: the cameras are all known ones; then idle machines are included.
 
     Raises:
-        StoreError: a ledger or a plan cannot be read.
+        StoreError: a store refuses.
     """
     aws = profile.cloud.aws if profile.cloud else None
     notes = list(remarks)
@@ -112,31 +113,37 @@ def collect_inputs(
     now = clock_at(profile.aws.clock_url).now()
     storage, prices = _storage(readable, profile, now, notes) if aws else (None, None)
     return CostReportInputs(
-        rows=_rows(readable, profile, all_cameras),
+        rows=_rows(readable, profile, all_cameras, notes),
         scope=_scope(cameras, profile, now),
-        species=_species(readable, profile),
+        species=_species(readable, profile, notes),
         storage=storage,
         storage_prices=prices,
         bill=_bill(aws, notes) if aws and with_bill else None,
-        predictions=tuple(_predictions(readable, profile)),
+        predictions=tuple(_predictions(readable, profile, notes)),
         remarks=tuple(notes),
         profile=profile,
     )
 
 
-def _rows(cameras: Iterable[Camera], profile: Profile, all_cameras: bool) -> pl.DataFrame:
+def _rows(
+    cameras: Iterable[Camera], profile: Profile, all_cameras: bool, remarks: list[str]
+) -> pl.DataFrame:
     store_of = store_opener(profile)
-    rows = read_ledger(store_of(f"{each.output_url}/{LEDGER_FOLDER}") for each in cameras)
+    ledgers = (store_of(f"{each.output_url}/{LEDGER_FOLDER}") for each in cameras)
+    rows = read_ledger(ledgers, remarks)
     if profile.cloud is None or not all_cameras:
         return rows
-    idle = read_idle_machine_rows(LocalStore(home() / IDLE_MACHINES_FOLDER), profile.cloud.aws)
+    folder = LocalStore(home() / IDLE_MACHINES_FOLDER)
+    idle = read_idle_machine_rows(folder, profile.cloud.aws, remarks)
     return pl.concat([rows, exclude_billed_machines(idle, rows)])
 
 
-def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Prediction]:
+def _predictions(
+    cameras: Iterable[Camera], profile: Profile, remarks: list[str]
+) -> Iterator[Prediction]:
     store_of = store_opener(profile)
     for camera in cameras:
-        yield from load_predictions(store_of(f"{camera.output_url}/{PLANS_FOLDER}"))
+        yield from load_predictions(store_of(f"{camera.output_url}/{PLANS_FOLDER}"), remarks)
 
 
 def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> ReportScope:
@@ -155,7 +162,7 @@ def refresh_ledgers(cameras: Iterable[Camera], profile: Profile) -> list[str]:
     """Reconcile the ledgers with AWS, see `reconcile_ledgers`.
 
     Returns:
-        Errors as remarks; the ledgers are then unchanged.
+        Remarks: why the ledgers are unchanged, or which stored files were left out.
     """
     if profile.cloud is None:
         return []
@@ -167,12 +174,13 @@ def refresh_ledgers(cameras: Iterable[Camera], profile: Profile) -> list[str]:
         (each.camera_id, each.output_url) for each in cameras if each.output_url.startswith(S3)
     ]
     prepare_home()
+    remarks: list[str] = []
     try:
         with dg.DagsterInstance.get() as instance:
-            reconcile_ledgers(instance, profile.cloud.aws, on_s3)
+            reconcile_ledgers(instance, profile.cloud.aws, on_s3, remarks)
     except RavneError as error:
         return [f"the ledgers could not be updated: {error}"]
-    return []
+    return list(dict.fromkeys(remarks))
 
 
 def write_cost_report(inputs: CostReportInputs, folder: Path) -> list[Path]:
@@ -256,22 +264,38 @@ def _bill(aws: Aws, remarks: list[str]) -> AwsBill | None:
         return None
 
 
-def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits, ...]:
+def _species(
+    cameras: Iterable[Camera], profile: Profile, remarks: list[str]
+) -> tuple[SpeciesVisits, ...]:
     """The current visits of all cameras by species, in descending order."""
     counts: Counter[tuple[str, str, bool]] = Counter()
     store_of = store_opener(profile)
     for camera in cameras:
         store = store_of(camera.output_url)
-        if not store.exists(REPORT_JSON):
-            continue
-        for each in read_json_object(store, REPORT_JSON, REPORT_REMEDY, "species")["species"]:
-            known = each["category"] == "animal" and each["species"] != UNKNOWN_ANIMAL
-            counts[each["species"], each["scientific_name"] or "", known] += each["observations"]
+        if store.exists(REPORT_JSON):
+            try:
+                counts.update(_species_of(store))
+            except StoreError as error:
+                remarks.append(f"visits of camera {camera.camera_id} are left out: {error}")
     found = [
         SpeciesVisits(species, scientific_name, visits, known)
         for (species, scientific_name, known), visits in counts.items()
     ]
     return tuple(sorted(found, key=lambda each: (-each.visits, each.species)))
+
+
+def _species_of(store: ObjectStore) -> Counter[tuple[str, str, bool]]:
+    """The visits of a camera by species, scientific name, and whether the species is known.
+
+    Raises:
+        StoreError: its report is damaged.
+    """
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    with reading_json_object(store, REPORT_JSON, REPORT_REMEDY) as report:
+        for each in report["species"]:
+            known = each["category"] == "animal" and each["species"] != UNKNOWN_ANIMAL
+            counts[each["species"], each["scientific_name"] or "", known] += each["observations"]
+    return counts
 
 
 def _billing_account(inputs: CostReportInputs) -> BillingAccount:

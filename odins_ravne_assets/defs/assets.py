@@ -26,8 +26,9 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import (
 from odins_ravne_assets.munin.media.shared_media import describe_shared_media, save_shared_media
 from odins_ravne_assets.munin.workload.used_settings import choose_settings
 from odins_ravne_assets.runs.event_stream import emit_decision, emit_warning
-from odins_ravne_assets.runs.liveness import tag_process
+from odins_ravne_assets.runs.liveness import running_here
 from odins_ravne_assets.runs.tags import UPDATE_TAG
+from resources.clock import system_clock
 from resources.errors import RavneError, UsageError, WorkerCrashError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.settings.dagster_resource import RunSettings
@@ -71,7 +72,7 @@ def footage(
     catalog: dg.ResourceParam[CameraCatalog],
     launcher: dg.ResourceParam[StepLauncher],
 ) -> Iterator[StepResult]:
-    with log_step_failure(context.log):
+    with _step(context):
         yield from _launch(context, settings, catalog, launcher, ("footage",))
         report_shared_media(context, settings.load(), catalog)
 
@@ -133,8 +134,18 @@ def stages_1_to_3(
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     selected |= {check.asset_key.to_user_string() for check in context.selected_asset_check_keys}
     stages = tuple(stage for stage in LAUNCHED_TOGETHER if stage in selected)
-    with log_step_failure(context.log):
+    with _step(context):
         yield from _launch(context, settings, catalog, launcher, stages)
+
+
+@contextmanager
+def _step(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Show that the run is alive, and log why the step fails, if it does."""
+    with (
+        running_here(context.instance, context.run, system_clock()),
+        log_step_failure(context.log),
+    ):
+        yield
 
 
 def _launch(
@@ -144,7 +155,6 @@ def _launch(
     launcher: StepLauncher,
     stages: tuple[str, ...],
 ) -> Iterator[StepResult]:
-    tag_process(context.instance, context.run)
     camera = catalog.get(context.partition_key)
     profile, versions = _settings_of_run(context, settings.load(), camera, stages)
     profile = profile_for_camera(store_predictions(profile, camera, stages), camera)

@@ -34,10 +34,13 @@ def late_costs(context: dg.SensorEvaluationContext, settings: RunSettings) -> dg
     if cloud is None or not recent:
         return dg.SkipReason("no camera has run on AWS within the last two hours")
     cameras = [known for known in CameraCatalog(catalog_folder()).on_s3() if known[0] in recent]
+    remarks: list[str] = []
     try:
-        changed = reconcile_ledgers(context.instance, cloud.aws, cameras)
+        changed = reconcile_ledgers(context.instance, cloud.aws, cameras, remarks)
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
+    for remark in dict.fromkeys(remarks):
+        context.log.warning(remark)
     return dg.SkipReason(f"launches with updated costs: {changed}")
 
 

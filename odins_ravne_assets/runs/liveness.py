@@ -1,12 +1,28 @@
-"""Liveness of runs: the process that executes a run, and the end of runs whose process died."""
+"""Liveness of runs: the process that executes a run, and the end of runs whose process died.
+
+A process of this machine is asked for by its id. One of another machine, which may be lost, is
+alive as long as the heartbeat of its run changes (`heartbeat.py`).
+"""
 
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import dagster as dg
 import psutil
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus, RunsFilter
+
+from odins_ravne_assets.runs.heartbeat import (
+    EXPIRY_SECONDS,
+    WATCH,
+    Heartbeat,
+    HeartbeatWatch,
+    RunHeartbeat,
+    read_heartbeats,
+    this_machine,
+)
+from resources.clock import Clock
 
 # The process of a run that the command line started. The UI hides tags of this prefix: a process
 # id means nothing to a user.
@@ -24,6 +40,11 @@ UNFINISHED_STATUSES = [
 # Dagster's tag (Run retries): the retry makes only the assets and checks that are missing.
 RETRY_TAGS = {"dagster/retry_strategy": "FROM_ASSET_FAILURE"}
 KILLED = "The run's process was killed. Finished work is saved; run it again to continue."
+LOST = (
+    "The run's process on {host} has not renewed its heartbeat for {minutes:.0f} minutes: its "
+    "machine was lost, or is asleep or disconnected. Finished work is saved; run it again to "
+    "continue."
+)
 KILLED_WHEN_DONE = (
     "The run's process was killed after it had reported all of its assets and checks: the run has "
     "succeeded and is not retried."
@@ -94,20 +115,51 @@ def is_dead(process: str) -> bool:
     return current not in {"", started}
 
 
-def close_dead_runs(instance: dg.DagsterInstance) -> None:
-    """End the runs whose process was killed, since nothing else does.
+@contextmanager
+def running_here(instance: dg.DagsterInstance, run: dg.DagsterRun, clock: Clock) -> Iterator[None]:
+    """Show that a run is alive in this process, while the context lasts.
+
+    If another process ends the run meanwhile, because this machine was asleep or disconnected, this
+    process is interrupted.
+    """
+    tag_process(instance, run)
+    with RunHeartbeat(instance, run.run_id, clock).beating():
+        yield
+
+
+def close_dead_runs(instance: dg.DagsterInstance, watch: HeartbeatWatch = WATCH) -> None:
+    """End the runs whose process was killed or whose machine was lost, since nothing else does.
 
     A run that had reported all of its assets and checks succeeds, since Dagster retries failed
     runs. A run that was being canceled is canceled. Any other fails, and its retry leaves out the
     assets and checks that it had reported.
+
+    Args:
+        watch: of this process, which has to call this repeatedly to notice the loss of a machine.
     """
-    for run in instance.get_runs(RunsFilter(statuses=UNFINISHED_STATUSES)):
-        process = _process_of(run)
-        if process and is_dead(process):
-            _end(instance, run.run_id)
+    runs = instance.get_runs(RunsFilter(statuses=UNFINISHED_STATUSES))
+    processes = {run.run_id: process for run in runs if (process := _process_of(run))}
+    heartbeats = read_heartbeats(instance, processes)
+    elsewhere: dict[str, Heartbeat | None] = {}
+    for run_id, process in processes.items():
+        heartbeat = heartbeats.get(run_id)
+        if not _is_of_this_machine(process, heartbeat):
+            elsewhere[run_id] = heartbeat
+        elif is_dead(process):
+            _end(instance, run_id, KILLED)
+    for run_id in watch.expired(elsewhere):
+        host = processes[run_id].rsplit(":", 2)[0]
+        _end(instance, run_id, LOST.format(host=host, minutes=EXPIRY_SECONDS / 60))
 
 
-def _end(instance: dg.DagsterInstance, run_id: str) -> None:
+def _is_of_this_machine(process: str, heartbeat: Heartbeat | None) -> bool:
+    """Return True if the process's id is one of this machine."""
+    if heartbeat is not None:
+        return heartbeat.machine == this_machine()
+    return process.rsplit(":", 2)[0] == socket.gethostname()
+
+
+def _end(instance: dg.DagsterInstance, run_id: str, reason: str) -> None:
     run = instance.get_run_by_id(run_id)
     # It may have succeeded since it was listed.
     if run is None or run.status not in UNFINISHED_STATUSES:
@@ -125,7 +177,7 @@ def _end(instance: dg.DagsterInstance, run_id: str) -> None:
         if has_reported_any(instance, run):
             # Dagster's default retries whole steps, and Stages 1 to 3 are one step.
             instance.add_run_tags(run.run_id, RETRY_TAGS)
-        instance.report_run_failed(run, KILLED)
+        instance.report_run_failed(run, reason)
 
 
 def has_reported_all(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -41,8 +41,7 @@ def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
         None if there are no animals.
     """
     with ExitStack() as stack:
-        table = scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
-        boxes = with_added_columns(table, DETECTIONS)
+        boxes = scan_table(stack.enter_context(store.reading(DETECTIONS_TABLE)), DETECTIONS)
         labels = _labels(store, boxes, stack)
         people = pl.concat(
             rows.select(BOX_KEYS[:2])

@@ -13,10 +13,11 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from resources.batch.names import Queue
 from resources.batch.outcome import AttemptOutcome
+from resources.errors import StoreError
 from resources.storage.layout import LAUNCH_RECORD
 from resources.storage.object_store import ObjectStore
 
@@ -188,11 +189,36 @@ def records_of_run(records: Iterable[LaunchRecord], run_id: str) -> list[LaunchR
     return found
 
 
-def load_records(store: ObjectStore) -> list[LaunchRecord]:
+def load_records(store: ObjectStore, remarks: list[str] | None = None) -> list[LaunchRecord]:
     """Return the records of all launches of a camera.
 
     Args:
         store: the folder `launches` of the camera's output.
+        remarks: receives a sentence for each record that cannot be used, which is left out; None,
+            where its jobs may run and would be bought again: the first one raises.
+
+    Raises:
+        StoreError: the store refuses; a record is damaged or of another version.
     """
     keys = [found.key for found in store.list() if found.key.endswith(f"/{LAUNCH_RECORD}")]
-    return [_serializer().validate_json(store.read_bytes(key)) for key in keys]
+    records = []
+    for key in keys:
+        data = store.read_bytes(key)
+        try:
+            records.append(_parse(data, f"{store.url}/{key}"))
+        except StoreError as error:
+            if remarks is None:
+                raise
+            remarks.append(f"a launch is left out: {error}")
+    return records
+
+
+def _parse(data: bytes, shown: str) -> LaunchRecord:
+    try:
+        return _serializer().validate_json(data)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise StoreError(
+            f"{shown}: is damaged or of another version ({reason}); use the version that "
+            "wrote it, or, once no job of its launch runs, delete it"
+        ) from None

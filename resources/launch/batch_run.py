@@ -19,13 +19,14 @@ from resources.batch.jobs import Job, describe_jobs, to_seconds
 from resources.batch.launch_record import Refusal, UnitOutcome, UnitRecord
 from resources.batch.names import SPOT_QUEUES, Queue
 from resources.batch.outcome import AttemptOutcome
-from resources.errors import BudgetReachedError, LaunchError, StoreError
+from resources.errors import BudgetReachedError, LaunchError, LeaseLostError, StoreError
 from resources.launch.attempt_end import CRASH_OUTCOMES, OUTCOMES_WITHOUT_MESSAGES, AttemptEnd
 from resources.launch.decisions import UnitDecisions
 from resources.launch.job_monitor import JobMonitor
+from resources.launch.outage import MAX_OUTAGE_SECONDS
 from resources.launch.pipes import without_message_warnings
 from resources.launch.recovery import UNKNOWN_JOB_SECONDS
-from resources.launch.slots import LaunchSlots
+from resources.launch.slots import LaunchSlots, has_ended
 from resources.launch.spot_queue import SpotQueue
 from resources.launch.submission import LaunchJobs
 from resources.spot.policy import (
@@ -39,8 +40,6 @@ from resources.spot.retry import NextStep
 
 # Seconds between polls; a poll is one call for each hundred jobs.
 POLL_SECONDS = 15.0
-# A launch retries for this long while AWS is unavailable.
-MAX_OUTAGE_SECONDS = 1800.0
 
 
 class AwsUnreachableError(LaunchError):
@@ -69,6 +68,8 @@ class Launch:
     _monitors: dict[str, JobMonitor] = field(default_factory=dict)  # by name of the job
     _not_before: dict[int, float] = field(default_factory=dict)  # by number of the unit
     _after_crash: set[int] = field(default_factory=set)
+    # What follows a failed job, by number of the unit, until it is done.
+    _next_steps: dict[int, NextStep] = field(default_factory=dict)
     _refused: dict[int, str] = field(default_factory=dict)  # reasons, by number of the unit
     _outage_since: float | None = None
     _waiting_slot: str | None = None
@@ -85,6 +86,7 @@ class Launch:
         Raises:
             dagster.Failure: a worker reported an error.
             LaunchError: AWS is unreachable; the jobs continue.
+            LeaseLostError: another run has taken over; the jobs continue.
             BudgetReachedError: the budget allows no further job, and none is running.
         """
         try:
@@ -94,15 +96,25 @@ class Launch:
                 self.on_poll()
                 if self._is_open():
                     self._clock.sleep(self._pause())
-        except AwsUnreachableError:
+        except (AwsUnreachableError, LeaseLostError):
             raise
         except BaseException:
-            self._terminate_all("the run that launched it was stopped")
+            # A run that another process has ended leaves the jobs to the next run.
+            if not has_ended(self.jobs.context):
+                self._terminate_all("the run that launched it was stopped")
             raise
         finally:
-            with without_message_warnings(self._run_log):
-                for monitor in self._monitors.values():
-                    monitor.close()
+            self._close_all()
+
+    def _close_all(self) -> None:
+        """Close the sessions of jobs that have not ended, with the messages that can be read."""
+        with without_message_warnings(self._run_log):
+            for monitor in self._monitors.values():
+                try:
+                    monitor.read_new()
+                except StoreError as error:
+                    self._run_log.warning(f"last messages of {monitor.attempt.name}: {error}")
+                monitor.close()
 
     def _is_open(self) -> bool:
         return any(unit.outcome is UnitOutcome.OPEN for unit in self._units)
@@ -123,6 +135,8 @@ class Launch:
             self._resume_jobs()
             self._poll()
             self._outage_since = None
+        except LeaseLostError:
+            raise
         except (ClientError, BotoCoreError, StoreError) as error:
             now = self._clock.now()
             if self._outage_since is None:
@@ -144,6 +158,7 @@ class Launch:
             monitor = self.jobs.resume(unit, attempt, unit.number in self._after_crash)
             if monitor is not None:
                 self._monitors[attempt.name] = monitor
+                self._next_steps.pop(unit.number, None)  # it was the job's submission
 
     def _poll(self) -> None:
         monitors = list(self._monitors.values())
@@ -160,7 +175,7 @@ class Launch:
             monitor.is_known = True
             attempt.started_at = to_seconds(job.get("startedAt")) or attempt.started_at
             if job["status"] in ENDED_STATUSES:
-                monitor.read_new()
+                monitor.read_new()  # its last messages, before its end is recorded
                 self._end(monitor, AttemptEnd.of_job(job, monitor.error, self._clock.now()))
             elif job["status"] == JobStatus.RUNNABLE and attempt.queue in SPOT_QUEUES:
                 queued.append((monitor, job))
@@ -174,25 +189,33 @@ class Launch:
         """End an attempt whose job Batch does not return, unless it is new."""
         age = monitor.attempt.age(self._clock.now(), self.jobs.asked)
         if monitor.is_known or age > UNKNOWN_JOB_SECONDS:
+            monitor.read_new()
             self._end(monitor, AttemptEnd.of_unknown_job(self._clock.now()))
 
     def _end(self, monitor: JobMonitor, end: AttemptEnd) -> None:
-        """Record the end of an attempt, and do what follows."""
+        """Record the end of an attempt whose messages have all been read, and do what follows.
+
+        The end, its decision and its results are all in memory before the first request that may
+        fail: a failed request is repeated by a later poll, and no decision is made twice.
+        """
         unit, attempt = monitor.unit, monitor.attempt
+        is_done, was_requested = end.outcome is AttemptOutcome.DONE, end.was_requested(attempt)
+        if not (is_done or was_requested):
+            self._next_steps[unit.number] = self.decisions.after_failure(unit, attempt, end)
         end.write_to(attempt)
         del self._monitors[attempt.name]
         self._refused.clear()  # it may have cost less than expected
         is_explained = end.outcome in OUTCOMES_WITHOUT_MESSAGES
         with without_message_warnings(self._run_log) if is_explained else nullcontext():
             monitor.close()
-        if end.outcome is AttemptOutcome.DONE:
+        if end.outcome in CRASH_OUTCOMES and not was_requested:
+            self._after_crash.add(unit.number)
+        if is_done:
             self._complete(monitor)
-        elif end.was_requested(attempt):
+        elif was_requested:
             self.jobs.save()
         else:
-            if end.outcome in CRASH_OUTCOMES:
-                self._after_crash.add(unit.number)
-            self._apply(unit, self.decisions.after_failure(unit, attempt, end))
+            self._apply_next_step(unit)
 
     def _complete(self, monitor: JobMonitor) -> None:
         unit = monitor.unit
@@ -204,6 +227,12 @@ class Launch:
         if unit.start is not None:
             self.jobs.save()
 
+    def _apply_next_step(self, unit: UnitRecord) -> None:
+        """Apply the decision after a failed job; forget it only once it is applied."""
+        self._apply(unit, self._next_steps[unit.number])
+        if unit.number not in self._refused:
+            del self._next_steps[unit.number]
+
     def _apply(self, unit: UnitRecord, choice: NextStep) -> None:
         """Apply a decision on a unit that is in no queue."""
         if isinstance(choice, Submit | Resume):
@@ -213,9 +242,9 @@ class Launch:
                 else:
                     self._submit(unit, choice.queue, choice.reason)
         elif isinstance(choice, Wait):
+            self.jobs.save()
             self._not_before[unit.number] = self._clock.now() + choice.recheck_seconds
             self.jobs.log(unit, f"waiting: {choice.reason}")
-            self.jobs.save()
         elif isinstance(choice, SetAside) and unit.start is not None:
             unit.outcome, unit.why = UnitOutcome.SET_ASIDE, choice.reason
             self.jobs.log(unit, f"set aside: {choice.reason}")
@@ -248,7 +277,10 @@ class Launch:
             if not self.slots.take(unit.slot):
                 self._wait_for_slot(unit)
                 return
-            self._apply(unit, self.decisions.queue_for(unit))
+            if unit.number in self._next_steps:  # a request failed
+                self._apply_next_step(unit)
+            else:
+                self._apply(unit, self.decisions.queue_for(unit))
 
     def _is_ready(self, unit: UnitRecord, now: float) -> bool:
         """Return True if a unit is to be submitted. The whole camera comes last, for its tables."""
@@ -282,14 +314,24 @@ class Launch:
         return max(1.0, soonest - self._clock.now())
 
     def _terminate_all(self, reason: str) -> None:
-        """Terminate all jobs; an error for one does not affect the others."""
+        """Terminate all jobs; an error for one does not affect the others.
+
+        The reason is recorded first, so that the next run does not take the jobs for failed.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         if not self._monitors:
             return
         for monitor in self._monitors.values():
-            name = monitor.attempt.name
             monitor.attempt.stopping = reason
+        try:
+            self.jobs.save()
+        except LeaseLostError:
+            return  # the jobs are another run's
+        except StoreError as error:
+            self._run_log.warning(f"the launch record is not up to date: {error}")
+        for monitor in self._monitors.values():
+            name = monitor.attempt.name
             try:
                 self.jobs.terminate(monitor.attempt, reason)
                 self.jobs.log(monitor.unit, f"terminated {name}: {reason}")
@@ -298,4 +340,3 @@ class Launch:
                     f"{name} could not be terminated: {one_line(str(error))}; terminate it with "
                     "munin cost teardown --force"
                 )
-        self.jobs.save()

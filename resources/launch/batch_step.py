@@ -110,7 +110,10 @@ class BatchStep:
             self._check_archived()
             record, results = self._run_launch()
         metadata = launch_metadata(record, self._aws.region, self._clock)
-        rows = read_ledger([self._camera_ledger.ledger])
+        remarks: list[str] = []
+        rows = read_ledger([self._camera_ledger.ledger], remarks)
+        for remark in remarks:
+            self._log(remark)
         costs = stage_cost_metadata(rows, record.identity)
         for result in results:
             if isinstance(result, dg.MaterializeResult):

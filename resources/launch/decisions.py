@@ -57,9 +57,10 @@ class UnitDecisions:
 
     def after_failure(self, unit: UnitRecord, attempt: Attempt, end: AttemptEnd) -> NextStep:
         """Count a failed attempt in its unit's record, and decide what follows."""
+        offers = self.offers()  # first, since it may fail
         state = end.count(unit, attempt, self._state(unit))
         job = FailedJob(attempt.queue, end.outcome, end.reason, attempt.moving)
-        return next_after_failure(state, job, self.offers(), self.rules, self.clock.now())
+        return next_after_failure(state, job, offers, self.rules, self.clock.now())
 
     def _state(self, unit: UnitRecord) -> UnitState:
         return UnitState(

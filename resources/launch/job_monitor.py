@@ -27,6 +27,7 @@ class JobMonitor:
         error: the error that its worker reported.
         last_message: the last line logged about its state in the queue.
         is_known: True once DescribeJobs has returned it.
+        is_cancelled: True once this process has cancelled it, to move it to another queue.
     """
 
     unit: UnitRecord
@@ -37,6 +38,7 @@ class JobMonitor:
     error: str | None = None
     last_message: str = ""
     is_known: bool = False
+    is_cancelled: bool = False
     pipes: dg.PipesSession = field(init=False)
     _reader: StoreMessageReader = field(init=False)
     _session: ExitStack = field(default_factory=ExitStack, init=False)
@@ -65,7 +67,8 @@ class JobMonitor:
         self._reader.read_new()
 
     def close(self) -> None:
-        """Handle the remaining messages, and close the session."""
+        """Close the session without reading: `read_new` reads what remains, and may fail."""
+        self._reader.stop()
         self._session.close()
 
     def _on_message(self, message: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from time import monotonic, sleep
@@ -88,7 +88,7 @@ class LocalStepLauncher(StepLauncher):
             attempt = _Attempt(context, self._hooks, ledger, after_crash)
             results = attempt.run(self._worker_module, request.extras(after_crash))
             if attempt.exit_code == EXIT_DONE:
-                yield from _with_costs(results, ledger)
+                yield from _with_costs(results, ledger, context.log.warning)
                 return
             if attempt.exit_code == EXIT_FAILED and attempt.error:
                 raise dg.Failure(attempt.error, allow_retries=False)
@@ -191,9 +191,14 @@ def _open_ledger(context: dg.AssetExecutionContext, request: StepRequest) -> Loc
 
 
 def _with_costs(
-    results: Sequence[PipesExecutionResult], ledger: LocalLedgerWriter
+    results: Sequence[PipesExecutionResult],
+    ledger: LocalLedgerWriter,
+    warn: Callable[[str], None],
 ) -> Iterator[PipesExecutionResult]:
-    costs = stage_cost_metadata(read_ledger([ledger.store]), ledger.launch)
+    remarks: list[str] = []
+    costs = stage_cost_metadata(read_ledger([ledger.store], remarks), ledger.launch)
+    for remark in remarks:
+        warn(remark)
     for result in results:
         if isinstance(result, dg.MaterializeResult):
             yield result._replace(metadata={**(result.metadata or {}), **costs(stage_of(result))})

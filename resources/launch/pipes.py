@@ -68,6 +68,7 @@ class StoreMessageReader(dg.PipesMessageReader):
         self._prefix = prefix
         self._on_message = on_message
         self._next = 1
+        self._handled = 0  # messages of the next chunk
         self._handler: PipesMessageHandler | None = None
 
     @contextmanager
@@ -79,26 +80,35 @@ class StoreMessageReader(dg.PipesMessageReader):
             yield {"bucket": bucket, "key_prefix": prefix}
         finally:
             self.read_new()
+            self.stop()
 
     def read_new(self) -> None:
-        """Handle the messages that the job has written since the last call.
+        """Handle the messages that the job has written since the last call, unless stopped.
 
         Raises:
-            StoreError: the store cannot be read. The next call continues at the same chunk.
+            StoreError: the store cannot be read. The next call continues after the last message
+                that was handled.
         """
+        if self._handler is None:
+            return
         while self._store.exists(key := f"{self._prefix}/{self._next}.json"):
-            chunk = self._store.read_bytes(key)
+            for line in self._store.read_bytes(key).splitlines()[self._handled :]:
+                self._handle(self._handler, json.loads(line))
+                self._handled += 1
             self._next += 1
-            for line in chunk.splitlines():
-                self._handle(json.loads(line))
+            self._handled = 0
 
-    def _handle(self, message: Any) -> None:
-        if self._handler is None or PIPES_PROTOCOL_VERSION_FIELD not in message:
+    def stop(self) -> None:
+        """Read no further messages, so that the end of the session needs no store."""
+        self._handler = None
+
+    def _handle(self, handler: PipesMessageHandler, message: Any) -> None:
+        if PIPES_PROTOCOL_VERSION_FIELD not in message:
             return
         if message["method"] == "report_custom_message":
             self._on_message(message["params"]["payload"])
         else:
-            self._handler.handle_message(message)
+            handler.handle_message(message)
 
     def no_messages_debug_text(self) -> str:
         return f"Attempted to read messages below {self._store.url}/{self._prefix}."

@@ -1,6 +1,6 @@
 """Jobs that earlier launches of a camera have left running, after their orchestrator died."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from resources.aws.batch_states import ENDED_STATUSES
@@ -25,6 +25,7 @@ class EarlierLaunches:
         store: the folder `launches` of the camera's output, locked for the new launch.
         name: the prefix of the account's resources, see `Aws`.
         on_log: called with a line while jobs are waited for.
+        has_ended: return True if another process has ended this run, see `slots.has_ended`.
     """
 
     store: ObjectStore
@@ -32,6 +33,7 @@ class EarlierLaunches:
     clock: Clock
     name: str
     on_log: OnLog
+    has_ended: Callable[[], bool] = lambda: False
     _asked: dict[str, float] = field(default_factory=dict)  # see `Attempt.age`
 
     def take_over(self, records: Sequence[LaunchRecord], settings: str) -> None:
@@ -74,7 +76,7 @@ class EarlierLaunches:
                 self.clock.sleep(RECOVERY_POLL_SECONDS)
                 live = self._live_attempts(records)
         except BaseException:
-            for job in self._ids(live):
+            for job in self._ids(live) if not self.has_ended() else ():
                 self._terminate(job, "the run that waited for it was stopped")
             raise
 

@@ -41,6 +41,20 @@ def priority_of(run: dg.DagsterRun) -> Priority:
     raise UsageError(f"{PRIORITY_TAG} {value}: is not low, normal or high; set one of these")
 
 
+def has_ended(context: dg.AssetExecutionContext) -> bool:
+    """Return True if another process has ended a run that is executed here.
+
+    It does so if this process was asleep or disconnected for so long that it counted as lost.
+    """
+    try:
+        run = context.instance.get_run_by_id(context.run.run_id)
+    # Each database has errors of its own. Nobody is known to have ended the run.
+    except Exception as error:
+        context.log.warning(f"the state of the run is not known: {error}")
+        return False
+    return run is not None and run.status in FINAL_STATUSES
+
+
 class LaunchSlots:
     """The slots of one run.
 

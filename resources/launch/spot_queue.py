@@ -35,7 +35,9 @@ class SpotQueue:
             state = states[str(job["jobId"])]
             monitor.starvation = monitor.starvation.update(now, state is QueueState.STARVING)
             if monitor.attempt.moving is not None:
-                continue  # cancelled already; soon FAILED
+                if not monitor.is_cancelled:  # the call failed, or an earlier process died before
+                    self._cancel(monitor, monitor.attempt.moving)
+                continue  # soon FAILED
             choice = self.decisions.while_queued(
                 monitor.unit, state, monitor.starvation, job.get("statusReason", "")
             )
@@ -49,7 +51,11 @@ class SpotQueue:
         self.jobs.log(monitor.unit, f"moving to on-demand: {reason}")
         monitor.attempt.moving = reason
         self.jobs.save()
+        self._cancel(monitor, reason)
+
+    def _cancel(self, monitor: JobMonitor, reason: str) -> None:
         self.jobs.terminate(monitor.attempt, reason)
+        monitor.is_cancelled = True
 
     def _log_once(self, monitor: JobMonitor, text: str) -> None:
         if monitor.last_message != text:

@@ -12,6 +12,7 @@ from resources.batch.names import Names, Queue
 from resources.launch.base import StepRequest
 from resources.launch.hooks import LaunchHooks
 from resources.launch.job_monitor import JobMonitor
+from resources.launch.pipes import without_message_warnings
 from resources.launch.recovery import UNKNOWN_JOB_SECONDS
 from resources.settings.profile import Aws
 from resources.storage.object_store import ObjectStore
@@ -46,6 +47,7 @@ class LaunchJobs:
             after_crash: True if the unit's last worker crashed.
 
         Raises:
+            StoreError: S3 refused, or did not answer.
             botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer. If the
                 job may have been submitted nevertheless, its intent remains in the record, and
                 `resume` finds it.
@@ -56,17 +58,23 @@ class LaunchJobs:
             f"{name}-u{unit.number}-a{number}", queue, reason, self.clients.clock.now()
         )
         unit.attempts.append(attempt)
-        self.save()  # the intent, before the job
-        monitor = self._open_session(unit, attempt, after_crash)
+        try:
+            self.save()  # the intent, before the job
+            monitor = self._open_session(unit, attempt, after_crash)
+        except BaseException:
+            # No job: a stored intent without one is deleted by the next save.
+            unit.attempts.remove(attempt)
+            raise
         try:
             attempt.job_id = self._submit_job(monitor)
+            self.save()
         except BaseException as error:
-            monitor.close()
-            if was_rejected(error):
+            with without_message_warnings(self.context.log):
+                monitor.close()  # `resume` opens another session, of the same messages
+            if attempt.job_id is None and was_rejected(error):
                 unit.attempts.remove(attempt)
                 self.save()
             raise
-        self.save()
         self.log(unit, f"submitted {attempt.name} to {queue}: {reason}")
         return monitor
 
@@ -86,8 +94,8 @@ class LaunchJobs:
                 unit.attempts.remove(attempt)
                 self.save()
             return None
-        monitor = self._open_session(unit, attempt, after_crash)
         self.save()
+        monitor = self._open_session(unit, attempt, after_crash)
         self.log(unit, f"resuming job {attempt.name} ({attempt.job_id})")
         return monitor
 

@@ -19,13 +19,17 @@ from resources.ledger.launch_facts import LaunchFacts, merge_machines
 from resources.ledger.machine_bill import machine_bill
 from resources.ledger.machine_rows import MachineRows
 from resources.ledger.money_columns import Row
-from resources.ledger.table import LEDGER_SCHEMA, write_ledger
+from resources.ledger.table import (
+    LEDGER_SCHEMA,
+    UnusableLedgerError,
+    read_ledger_file,
+    write_ledger,
+)
 from resources.ledger.writer import JOB_LOOKBACK_SECONDS, LedgerWriter
 from resources.pricing.prices import PriceBook, Quote
 from resources.pricing.sources import fill_missing_quotes
 from resources.settings.profile import Aws
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import read_parquet
 
 IDLE_REASON = "idle machine: no job needed it"
 
@@ -125,8 +129,13 @@ def _rows(machines: Iterable[Machine], book: PriceBook) -> Iterator[Row]:
         yield from MachineRows(book).overhead_rows(owner, bill, Decimal(1), IDLE_REASON)
 
 
-def read_idle_machine_rows(store: ObjectStore, aws: Aws) -> pl.DataFrame:
+def read_idle_machine_rows(
+    store: ObjectStore, aws: Aws, remarks: list[str] | None = None
+) -> pl.DataFrame:
     """Read the rows as they were last written; empty if they never were.
+
+    Args:
+        remarks: see `resources.ledger.table.read_ledger`.
 
     Raises:
         StoreError: they cannot be read.
@@ -134,8 +143,13 @@ def read_idle_machine_rows(store: ObjectStore, aws: Aws) -> pl.DataFrame:
     key = f"{ledger_name(aws)}.parquet"
     if not store.exists(key):
         return pl.DataFrame(schema=LEDGER_SCHEMA)
-    with store.reading(key) as path:
-        return read_parquet(path, schema=LEDGER_SCHEMA)
+    try:
+        return read_ledger_file(store, key)
+    except UnusableLedgerError as error:
+        if remarks is None:
+            raise
+        remarks.append(f"idle machines are left out: {error}")
+        return pl.DataFrame(schema=LEDGER_SCHEMA)
 
 
 def exclude_billed_machines(idle: pl.DataFrame, cameras: pl.DataFrame) -> pl.DataFrame:

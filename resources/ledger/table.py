@@ -4,6 +4,10 @@ A camera's ledger is stored in OUTPUT/ledger: one Parquet file per launch, LAUNC
 rewritten as a whole. Its rows are a pure function of the facts about the launch (`launch_rows.py`),
 so any process with newer facts may rewrite it. The sum of `usd` over all rows of all cameras is
 the cost of compute; nothing is counted twice.
+
+A file of another version is read as far as it goes: columns that it lacks are null, columns of
+newer versions are ignored. One that is damaged, or lacks a column of REQUIRED_COLUMNS, is left out
+of reports, with a remark; a budget refuses it.
 """
 
 from collections.abc import Iterable
@@ -11,8 +15,9 @@ from io import BytesIO
 
 import polars as pl
 
+from resources.errors import DamagedFileError, StoreError
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import read_parquet
+from resources.storage.parquet_files import read_known_columns
 
 # USD. Ten decimals represent a second of the cheapest machine and a single request; sums are exact.
 MONEY_DECIMALS = 10
@@ -76,6 +81,11 @@ LEDGER_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "remark": pl.String,  # a billing rule or assumption that changed the sum; null: none
 }
 LEDGER_SCHEMA = pl.Schema(LEDGER_COLUMNS)
+# Without one of these, sums of costs would be wrong.
+REQUIRED_COLUMNS = frozenset(
+    {"camera_id", "launch", "kind", "market", "usd", "usd_on_demand", "usd_wasted", "estimated"}
+)
+OPTIONAL_COLUMNS = frozenset(LEDGER_COLUMNS) - REQUIRED_COLUMNS
 
 
 def write_ledger(store: ObjectStore, name: str, rows: pl.DataFrame) -> None:
@@ -95,17 +105,47 @@ def write_ledger(store: ObjectStore, name: str, rows: pl.DataFrame) -> None:
     store.write_bytes(f"{name}.parquet", content.getvalue())
 
 
-def read_ledger(stores: Iterable[ObjectStore]) -> pl.DataFrame:
-    """Read all rows of several cameras' ledgers, sorted by time; empty if there are none.
+class UnusableLedgerError(StoreError):
+    """A file of a ledger is damaged, or of a version that cannot be read."""
+
+
+def read_ledger_file(store: ObjectStore, key: str) -> pl.DataFrame:
+    """Read the rows of one launch.
 
     Raises:
-        StoreError: a ledger cannot be read.
+        UnusableLedgerError: the file cannot be used.
+        StoreError: the store refuses.
+    """
+    with store.reading(key) as path:
+        try:
+            return read_known_columns(path, LEDGER_SCHEMA, OPTIONAL_COLUMNS)
+        except DamagedFileError as error:
+            raise UnusableLedgerError(
+                f"{store.url}/{key} is damaged or of another version ({error.reason}); read it "
+                "with the version that wrote it, or delete it to go on without the costs in it"
+            ) from None
+
+
+def read_ledger(stores: Iterable[ObjectStore], remarks: list[str] | None = None) -> pl.DataFrame:
+    """Read all rows of several cameras' ledgers, sorted by time; empty if there are none.
+
+    Args:
+        remarks: receives a sentence for each file that cannot be used, which is left out; None: the
+            first one raises.
+
+    Raises:
+        StoreError: the store refuses; a file cannot be used and `remarks` is None.
     """
     tables = [pl.DataFrame(schema=LEDGER_SCHEMA)]
     for store in stores:
         for stored in list(store.list()):
-            if stored.key.endswith(".parquet"):
-                with store.reading(stored.key) as path:
-                    tables.append(read_parquet(path, schema=LEDGER_SCHEMA))
+            if not stored.key.endswith(".parquet"):
+                continue  # facts about launches are stored next to the rows
+            try:
+                tables.append(read_ledger_file(store, stored.key))
+            except UnusableLedgerError as error:
+                if remarks is None:
+                    raise
+                remarks.append(f"costs are left out: {error}")
     order = ["intended_at", "started_at", "camera_id", "launch", "attempt", "kind", "instance_id"]
     return pl.concat(tables).sort(order, nulls_last=True)

@@ -23,14 +23,13 @@ from resources.ledger.launch_facts import (
     with_instance_ids,
 )
 from resources.ledger.launch_rows import LaunchRows
-from resources.ledger.table import write_ledger
+from resources.ledger.table import UnusableLedgerError, read_ledger_file, write_ledger
 from resources.pricing.prices import PriceBook
 from resources.pricing.sources import PriceSource, fill_missing_quotes
 from resources.settings.profile import Aws
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
-from resources.storage.parquet_files import read_parquet
 
 # Jobs that were created this long before a launch may be on the same machines.
 JOB_LOOKBACK_SECONDS = 24 * 3600.0
@@ -102,15 +101,23 @@ class LedgerWriter:
         [written] = self._update([_OpenLaunch(camera, record, before)])
         return written.rows
 
-    def reconcile(self, cameras: Iterable[CameraLedger]) -> list[ReconciledLaunch]:
+    def reconcile(
+        self, cameras: Iterable[CameraLedger], remarks: list[str] | None = None
+    ) -> list[ReconciledLaunch]:
         """Query AWS for every launch that is not settled, and rewrite its rows.
+
+        Args:
+            remarks: receives a sentence for each launch record that cannot be used, whose launch is
+                left out; None: the first one raises.
 
         Raises:
             botocore.exceptions.ClientError, BotoCoreError: AWS denies the request or does not
                 answer.
             StoreError: a ledger cannot be read or written.
         """
-        return self._update([each for camera in cameras for each in _open_launches(camera)])
+        return self._update(
+            [each for camera in cameras for each in _open_launches(camera, remarks)]
+        )
 
     def _update(self, launches: Sequence[_OpenLaunch]) -> list[ReconciledLaunch]:
         if not launches:
@@ -143,8 +150,8 @@ class LedgerWriter:
         return ReconciledLaunch(camera, record.identity, rows, changed)
 
 
-def _open_launches(camera: CameraLedger) -> Iterator[_OpenLaunch]:
-    for record in load_records(camera.launches):
+def _open_launches(camera: CameraLedger, remarks: list[str] | None) -> Iterator[_OpenLaunch]:
+    for record in load_records(camera.launches, remarks):
         before = load_facts(camera.ledger, record.identity)
         if not is_settled(record, before):
             yield _OpenLaunch(camera, record, before)
@@ -178,9 +185,11 @@ def _with_prices(facts: LaunchFacts, before: LaunchFacts | None, book: PriceBook
 
 
 def _total_usd(ledger: ObjectStore, launch: str) -> Decimal | None:
-    """The sum of a launch's stored rows; None if it has none."""
+    """The sum of a launch's stored rows; None if it has none that can be used."""
     key = f"{launch}.parquet"
     if not ledger.exists(key):
         return None
-    with ledger.reading(key) as path:
-        return Decimal(read_parquet(path, columns=["usd"])["usd"].sum())
+    try:
+        return Decimal(read_ledger_file(ledger, key)["usd"].sum())
+    except UnusableLedgerError:
+        return None  # it is about to be replaced by the same rows

@@ -9,7 +9,6 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resources.batch.outcome import AttemptOutcome
-from resources.errors import StoreError
 from resources.planning.throughput import STAGE_SECONDS_COLUMNS
 from resources.pricing.prices import CostKind
 from resources.storage.object_store import ObjectStore
@@ -20,7 +19,7 @@ PREDICTION_KEY_FORMAT = "%Y-%m-%dT%H-%M-%SZ.json"
 class PredictedOffer(BaseModel):
     """The predicted cost on a machine type and market: this camera's share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     instance_type: str
     market: str
@@ -41,7 +40,7 @@ class Prediction(BaseModel):
         offers: all types and markets.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     camera_id: str
     made_at: float
@@ -121,11 +120,14 @@ def save_prediction(store: ObjectStore, prediction: Prediction) -> None:
     store.write_bytes(name, prediction.model_dump_json(indent=1).encode() + b"\n")
 
 
-def load_predictions(store: ObjectStore) -> list[Prediction]:
-    """Return a camera's predictions, in order of time.
+def load_predictions(store: ObjectStore, remarks: list[str]) -> list[Prediction]:
+    """Return a camera's predictions, in order of time. Keys of newer versions are ignored.
+
+    Args:
+        remarks: receives a sentence for each file that cannot be used, which is left out.
 
     Raises:
-        StoreError: a prediction cannot be read, or has another version.
+        StoreError: the store refuses.
     """
     predictions = []
     for stored in list(store.list()):
@@ -133,9 +135,10 @@ def load_predictions(store: ObjectStore) -> list[Prediction]:
             try:
                 predictions.append(Prediction.model_validate_json(store.read_bytes(stored.key)))
             except ValidationError:
-                raise StoreError(
-                    f"{store.url}/{stored.key}: not a plan of this version; delete it"
-                ) from None
+                remarks.append(
+                    f"a plan is left out: {store.url}/{stored.key} is damaged or of another "
+                    "version; delete it"
+                )
     return sorted(predictions, key=lambda each: each.made_at)
 
 

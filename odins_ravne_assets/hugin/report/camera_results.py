@@ -23,14 +23,12 @@ from odins_ravne_assets.hugin.visits.stored_deployments import read_deployments
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import check_same_journal
 from odins_ravne_assets.munin.tables.parquet_io import scan_table
-from resources.errors import DamagedFileError, StoreError
 from resources.ledger import table
 from resources.settings.deployments import Deployment
 from resources.settings.profile import Privacy
 from resources.storage import layout
 from resources.storage.layout import OBSERVATIONS_TABLE, REPORT_JSON
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import read_parquet, scan_parquet
 from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
 # Maximum number of visits with a picture per camera: those to review first, then by confidence. A
@@ -54,6 +52,7 @@ class CameraResults:
         failures: path and reason of each failed medium, ordered by path.
         truncated: path and reason of each medium of which a part is missing, ordered by path.
         costs: the columns `COST_COLUMNS` of the camera's ledger.
+        cost_remarks: sentences on files of the ledger that are left out.
         people_left_out: number of observations of people that are not in `observations`.
         taxonomy: the result of `results_taxonomy`.
     """
@@ -66,6 +65,7 @@ class CameraResults:
     failures: pl.DataFrame
     truncated: pl.DataFrame
     costs: pl.DataFrame
+    cost_remarks: tuple[str, ...]
     people_left_out: int
     taxonomy: Taxonomy
 
@@ -92,14 +92,14 @@ def load_camera_results(
     check_same_journal(source)
     with ExitStack() as stack:
 
-        def scan(store: ObjectStore, key: str) -> pl.LazyFrame:
-            return scan_parquet(stack.enter_context(store.reading(key)))
+        def scan(store: ObjectStore, key: str, schema: pl.Schema) -> pl.LazyFrame:
+            return scan_table(stack.enter_context(store.reading(key)), schema)
 
-        observations = with_added_columns(scan(results, OBSERVATIONS_TABLE), schemas.OBSERVATIONS)
-        detections = scan(source, layout.DETECTIONS_TABLE)
+        observations = scan(results, OBSERVATIONS_TABLE, schemas.OBSERVATIONS)
+        detections = scan(source, layout.DETECTIONS_TABLE, schemas.DETECTIONS)
         left_out = read_left_out(results, stack)
         labels = (
-            scan(source, layout.CLASSIFICATIONS_TABLE)
+            scan(source, layout.CLASSIFICATIONS_TABLE, schemas.CLASSIFICATIONS)
             if source.exists(layout.CLASSIFICATIONS_TABLE)
             else schemas.CLASSIFICATIONS.to_frame(eager=False)  # boxes are not labelled yet
         )
@@ -113,11 +113,12 @@ def load_camera_results(
         shared = _with_best_detection(observations, detections)
         if deployments is None:
             deployments = read_deployments(source)
-        effort = sampling_effort(scan(source, layout.MEDIA_TABLE), deployments)
+        effort = sampling_effort(scan(source, layout.MEDIA_TABLE, schemas.MEDIA), deployments)
         media_left_out = _by_medium(left_out)
-        processed = scan(source, layout.PROCESSED_TABLE)
+        processed = scan(source, layout.PROCESSED_TABLE, schemas.PROCESSED)
         failures = _paths_and_reasons(processed.filter(pl.col("status") == "failed"))
         cut = _paths_and_reasons(truncated(processed))
+    costs, cost_remarks = _read_ledger(source)
     return CameraResults(
         report=read_json_object(results, REPORT_JSON, REPORT_REMEDY),
         observations=shared,
@@ -128,7 +129,8 @@ def load_camera_results(
         left_out=media_left_out,
         failures=failures,
         truncated=cut,
-        costs=_read_ledger(source),
+        costs=costs,
+        cost_remarks=cost_remarks,
         people_left_out=people_count if privacy.leave_out_people else 0,
         taxonomy=results_taxonomy(source, results),
     )
@@ -174,20 +176,21 @@ def _with_best_detection(observations: pl.LazyFrame, detections: pl.LazyFrame) -
     )
 
 
-def _read_ledger(source: ObjectStore) -> pl.DataFrame:
+def _read_ledger(source: ObjectStore) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The columns `COST_COLUMNS`, and remarks that name unusable files by their keys.
+
+    The page is shared: the remarks hold no path of this machine.
+    """
     ledgers = [pl.DataFrame(schema={name: table.LEDGER_SCHEMA[name] for name in COST_COLUMNS})]
+    remarks = []
     for found in source.list(layout.LEDGER_FOLDER):
         if not found.key.endswith(".parquet"):
             continue  # launch records are stored next to the ledger's tables
-        with source.reading(found.key) as path:
-            try:
-                ledgers.append(read_parquet(path, columns=COST_COLUMNS))
-            except DamagedFileError as error:
-                raise StoreError(
-                    f"{source.url}: {found.key} is damaged or of another version ({error.reason}); "
-                    "delete it to write the report without the costs of its launch"
-                ) from None
-    return pl.concat(ledgers)
+        try:
+            ledgers.append(table.read_ledger_file(source, found.key).select(COST_COLUMNS))
+        except table.UnusableLedgerError:
+            remarks.append(f"the costs in {found.key} are left out: the file cannot be read")
+    return pl.concat(ledgers), tuple(remarks)
 
 
 def _thumbnail_requests(observations: pl.DataFrame) -> pl.DataFrame:

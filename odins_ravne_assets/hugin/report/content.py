@@ -91,6 +91,8 @@ def warnings(
     if not privacy.blur_people:
         yield "People in the pictures are not blurred. Consider this before you share this file."
     for camera in cameras:
+        for remark in camera.cost_remarks:
+            yield f"{camera.effort['camera_id'].item()}: {remark}."
         for shared in camera.report.get("shared_media", ()):
             text = describe_shared_media(SharedMedia(shared["camera_id"], shared["media"]))
             yield f"{camera.effort['camera_id'].item()}: {text}."

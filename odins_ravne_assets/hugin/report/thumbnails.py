@@ -25,7 +25,7 @@ from odins_ravne_assets.munin.classification.stage2 import read_crop
 from odins_ravne_assets.munin.tables import build, schemas
 from odins_ravne_assets.munin.tables.build import BOX_KEYS, IS_POSSIBLE_PERSON
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal
-from odins_ravne_assets.munin.tables.parquet_io import scan_table, writing_table
+from odins_ravne_assets.munin.tables.parquet_io import read_table, scan_table, writing_table
 from resources.errors import DamagedFileError
 from resources.storage import layout
 from resources.storage.layout import THUMBNAILS_TABLE
@@ -105,9 +105,7 @@ def _existing_thumbnails(store: ObjectStore) -> pl.DataFrame:
     if store.exists(THUMBNAILS_TABLE):
         # Thumbnails of a damaged table are made again.
         with suppress(DamagedFileError), store.reading(THUMBNAILS_TABLE) as path:
-            found = read_parquet(path)
-            if found.schema == schemas.THUMBNAILS:
-                return found
+            return read_table(path, schemas.THUMBNAILS)
     return schemas.THUMBNAILS.to_frame()
 
 

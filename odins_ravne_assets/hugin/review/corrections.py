@@ -12,6 +12,7 @@ get it only if the medium has no others.
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -33,9 +34,10 @@ from odins_ravne_assets.hugin.review.staff import STAFF_LABELS
 from odins_ravne_assets.hugin.review.withdrawals import without_withdrawn
 from odins_ravne_assets.hugin.review.without_effect import NONE_WITHOUT_EFFECT, without_effect
 from odins_ravne_assets.munin.tables import schemas
+from odins_ravne_assets.munin.tables.parquet_io import read_table
+from resources.errors import DamagedFileError, StoreError
 from resources.storage.layout import CORRECTIONS_FOLDER
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import read_parquet
 
 Json = dict[str, Any]
 
@@ -70,18 +72,34 @@ def read_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
 
 
 def read_all_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
-    """Read all corrections of a camera, as `read_corrections` does, and withdrawals."""
+    """Read all corrections of a camera, as `read_corrections` does, and withdrawals.
+
+    Raises:
+        StoreError: a file is damaged; it is named.
+    """
     keys = sorted(
         found.key for found in store.list(CORRECTIONS_FOLDER) if found.key.endswith(".parquet")
     )
     parts = [
-        read_parquet(stack.enter_context(store.reading(key))).with_columns(file=pl.lit(key))
+        _read_file(store, key, stack.enter_context(store.reading(key))).with_columns(
+            file=pl.lit(key)
+        )
         for key in keys
     ]
-    # Files of earlier versions lack some columns.
-    corrections = pl.concat([NO_CORRECTIONS, *parts], how="diagonal")
+    corrections = pl.concat([NO_CORRECTIONS, *parts])
     corrections = corrections.sort("reviewed_on", maintain_order=True)
     return corrections.select(*schemas.CORRECTIONS, handed_in=pl.col("file").rle_id())
+
+
+def _read_file(store: ObjectStore, key: str, path: Path) -> pl.DataFrame:
+    """Read a file of corrections. It is not left out: the machine's labels would come back."""
+    try:
+        return read_table(path, schemas.CORRECTIONS)
+    except DamagedFileError as error:
+        raise StoreError(
+            f"{store.url}/{key}: is damaged or of another version ({error.reason}); take it from a "
+            "backup, or delete it and import its review file again with munin correct"
+        ) from None
 
 
 NO_CORRECTIONS = pl.DataFrame(schema={**schemas.CORRECTIONS, "file": pl.String})

@@ -56,7 +56,6 @@ from resources.storage.layout import (
     REPORT_JSON,
 )
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import scan_parquet
 
 # Key, schema and writing stage of each table.
 TABLE_SOURCES = {
@@ -195,15 +194,12 @@ def read_table(
         raise StoreError(f"{store.url}: {key} is missing; run {stage} first")
     path = stack.enter_context(store.reading(key))
     try:
-        table = scan_table(path, schema)
-        found = table.collect_schema()
+        return scan_table(path, schema)
     except DamagedFileError as error:
         raise StoreError(
-            f"{store.url}: {key} is damaged ({error.reason}); run {stage} again"
+            f"{store.url}: {key} is damaged or of another version ({error.reason}); run {stage} "
+            "again"
         ) from None
-    if dict(found) != dict(schema):
-        raise StoreError(f"{store.url}: {key} is of another version; run {stage} again")
-    return table
 
 
 def _result(compressed: CompressionResult, agreement: Mapping[str, Any]) -> Stage3Result:

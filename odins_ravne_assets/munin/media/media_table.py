@@ -176,11 +176,7 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
         try:
             metadata = pl.read_parquet_metadata(path)
             table = scan_table(path, MEDIA)
-            schema = table.collect_schema()
         except (DamagedFileError, pl.exceptions.PolarsError, OSError):
-            yield StoredMedia()
-            return
-        if dict(schema) != dict(MEDIA):
             yield StoredMedia()
             return
         cameras = table.select("camera_id").head(1).collect()["camera_id"]
@@ -195,7 +191,7 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
 
 def _stream(path: Path, mine: pl.Expr | None = None) -> Iterator[Row]:
     """Yield the rows, or those for which `mine` is true, reading a row group at a time."""
-    table = scan_table(path, MEDIA).select(MEDIA.names())
+    table = scan_table(path, MEDIA)
     total = table.select(pl.len()).collect().item()
     for start in range(0, total, CHUNK_ROWS):
         chunk = table.slice(start, CHUNK_ROWS).collect()

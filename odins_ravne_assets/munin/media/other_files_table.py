@@ -5,12 +5,11 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.munin.media.other_files import OtherFiles
-from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from odins_ravne_assets.munin.tables.parquet_io import read_table, writing_table
 from odins_ravne_assets.munin.tables.schemas import OTHER_FILES
 from resources.errors import DamagedFileError
 from resources.storage.layout import OTHER_FILES_TABLE
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import read_parquet
 
 
 def write_other_files(other: OtherFiles, store: ObjectStore) -> None:
@@ -32,6 +31,6 @@ def read_other_files(store: ObjectStore) -> list[dict[str, Any]]:
         return []
     with store.reading(OTHER_FILES_TABLE) as path:
         try:
-            return read_parquet(path).select(OTHER_FILES.names()).to_dicts()
-        except (DamagedFileError, pl.exceptions.PolarsError):
+            return read_table(path, OTHER_FILES).to_dicts()
+        except DamagedFileError:
             return []

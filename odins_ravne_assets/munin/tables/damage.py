@@ -1,7 +1,8 @@
 """Find damaged files of a camera's results.
 
 A damaged part of the journal counts as uncommitted: it is deleted, and its media are processed
-again. A part of a newer version is refused, because deleting it would lose its results.
+again. Columns that a newer version added are ignored; a part in which a column has another type is
+refused, because deleting it would lose its results.
 """
 
 from collections import defaultdict
@@ -69,7 +70,7 @@ def _problem(path: Path, schema: pl.Schema, shown: str) -> str | None:
         columns = read_schema(path)
     except DamagedFileError as error:
         return error.reason
-    other = [name for name in columns if columns[name] != schema.get(name, None)]
+    other = [name for name in schema if name in columns and columns[name] != schema[name]]
     if other:
         raise StoreError(
             f"{shown}: was written by a newer version of Odins Ravne (column {other[0]}); update "
@@ -80,12 +81,14 @@ def _problem(path: Path, schema: pl.Schema, shown: str) -> str | None:
 
 
 def damaged_files(store: ObjectStore) -> Iterator[tuple[str, str]]:
-    """Yield key and reason of each Parquet file of a camera's results that cannot be read.
+    """Yield key and reason of each Parquet file that a run makes and that cannot be read.
 
     Every file is read as a whole: to find the one that made a query fail.
     """
     for folder in FOLDERS:
         for stored in list(store.list(folder)):
+            if stored.key.startswith(f"{layout.CORRECTIONS_FOLDER}/"):
+                continue  # people made them: never deleted
             if stored.key.endswith(".parquet"):
                 with store.reading(stored.key) as path:
                     try:

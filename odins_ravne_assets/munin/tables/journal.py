@@ -302,12 +302,12 @@ def scan_tables(
 ) -> pl.LazyFrame:
     """Scan several Parquet objects of one schema as one lazy table.
 
-    Objects of earlier versions may lack `schemas.ADDED_COLUMNS`.
+    Objects of earlier versions may lack `schemas.ADDED_COLUMNS`; columns of newer ones are ignored.
     """
     if not keys:
         return pl.LazyFrame(schema=schema)
     paths = [stack.enter_context(store.reading(key)) for key in keys]
-    return scan_parquet(paths, schema=schema, missing_columns="insert")
+    return scan_parquet(paths, schema=schema, missing_columns="insert", extra_columns="ignore")
 
 
 class HashSet:

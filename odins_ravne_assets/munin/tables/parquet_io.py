@@ -8,7 +8,7 @@ import polars as pl
 
 from odins_ravne_assets.munin.tables.schemas import ADDED_COLUMNS
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import scan_known_columns
+from resources.storage.parquet_files import read_known_columns, scan_known_columns
 
 # More than the free space of a disk that polars found full.
 PROBE_BYTES = 2**20
@@ -42,3 +42,8 @@ def scan_table(path: Path, schema: pl.Schema) -> pl.LazyFrame:
         DamagedFileError: the table is damaged, or lacks another column.
     """
     return scan_known_columns(path, schema, ADDED_COLUMNS)
+
+
+def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
+    """Read a table of `schemas`; see `scan_table`, also for the errors."""
+    return read_known_columns(path, schema, ADDED_COLUMNS)

@@ -27,7 +27,6 @@ from resources.errors import MediaError, StoreError
 from resources.settings.profile import Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import scan_parquet
 
 # Most headers read, of local files and of remote files, where each takes a request.
 MAX_LOCAL_HEADERS = 400

@@ -8,7 +8,7 @@ from botocore import exceptions as botocore
 from botocore.exceptions import BotoCoreError, ClientError
 
 from resources.aws.errors import error_code, one_line
-from resources.errors import StoreError
+from resources.errors import StoreError, UnavailableError
 
 # The permission that an operation needs, where it has another name (Service Authorization
 # Reference, "Actions defined by Amazon S3").
@@ -45,6 +45,11 @@ BY_CODE = {
     "KeyTooLongError": "the name is longer than S3 allows, 1024 bytes; shorten it",
     "EntityTooLarge": "is larger than S3 allows",
 }
+NETWORK_ERRORS = (
+    botocore.HTTPClientError,  # also of connections that cannot be made or time out
+    botocore.ConnectionError,
+    botocore.IncompleteReadError,
+)
 BY_KIND: tuple[tuple[tuple[type[BotoCoreError], ...], str], ...] = (
     (
         (botocore.NoCredentialsError, botocore.PartialCredentialsError),
@@ -64,7 +69,7 @@ BY_KIND: tuple[tuple[tuple[type[BotoCoreError], ...], str], ...] = (
         f"S3 cannot be reached; check the network and cloud.aws.endpoint_url, and {RUN_AGAIN}",
     ),
     (
-        (botocore.HTTPClientError, botocore.ConnectionError, botocore.IncompleteReadError),
+        NETWORK_ERRORS,
         f"the connection broke in every attempt; check the network and {RUN_AGAIN}",
     ),
 )
@@ -94,7 +99,16 @@ def translate_s3_error(error: ClientError | BotoCoreError, url: str) -> StoreErr
     if isinstance(error, ClientError) and error_code(error) == "InvalidObjectState":
         return StoreError(f"{url}: {_archived(error, url)}")
     reason = _refusal(error) if isinstance(error, ClientError) else _connection_failure(error)
-    return StoreError(f"{url}: {reason}")
+    kind = UnavailableError if _may_end(error) else StoreError
+    return kind(f"{url}: {reason}")
+
+
+def _may_end(error: ClientError | BotoCoreError) -> bool:
+    """Return True for an error of S3 or of the network that ends by itself."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or error_code(error) in THROTTLED | CORRUPTED
+    return isinstance(error, NETWORK_ERRORS)
 
 
 def _archived(error: ClientError, url: str) -> str:

@@ -19,7 +19,7 @@ from threading import Event, Lock, Thread
 from typing import NamedTuple
 
 from resources.clock import Clock
-from resources.errors import StoreError
+from resources.errors import LeaseLostError, StoreError
 from resources.storage.s3.download import S3Downloader
 from resources.storage.s3.errors import RUN_AGAIN, NoSuchObjectError
 from resources.storage.s3.location import S3Location
@@ -108,12 +108,13 @@ class Lease:
         over, nothing is lost.
 
         Raises:
-            StoreError: another run holds it now, or S3 cannot be reached.
+            LeaseLostError: another run holds it now.
+            StoreError: S3 cannot be reached.
         """
         if self._clock.now() - self._renewed_at >= EXPIRY_SECONDS - MARGIN_SECONDS:
             self._renew()
         if self._lost:
-            raise StoreError(
+            raise LeaseLostError(
                 f"{self._location.url}: another run has taken over, because this one was asleep "
                 f"or disconnected from S3 for too long; {RUN_AGAIN}"
             )
