@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
 
 from resources.errors import UsageError
 from resources.settings.yaml_text import YamlLimitError, parse_yaml
+from resources.storage.file_lock import SystemFileLock
 from resources.storage.layout import CAMERAS_FOLDER
 from resources.user_path import user_path
 
@@ -86,7 +86,7 @@ def prepare_home() -> Path:
         folder = _without_question_mark(folder)
         os.environ["DAGSTER_HOME"] = str(folder)
         # The operating system's lock: it ends with its process.
-        with FileLock(folder / LOCK_FILE, fallback_to_soft=False):
+        with SystemFileLock(folder / LOCK_FILE):
             _initialize(folder)
     except OSError as error:
         raise UsageError(

@@ -31,6 +31,7 @@ from odins_ravne_assets.runs.tags import UPDATE_TAG
 from resources.clock import system_clock
 from resources.errors import RavneError, UsageError, WorkerCrashError
 from resources.launch.base import StepLauncher, StepRequest
+from resources.launch.outage import outage_retry
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import OVERRIDES_VARIABLE, load_profile
 from resources.settings.profile import Profile
@@ -74,7 +75,10 @@ def footage(
 ) -> Iterator[StepResult]:
     with _step(context):
         yield from _launch(context, settings, catalog, launcher, ("footage",))
-        report_shared_media(context, settings.load(), catalog)
+        profile = settings.load()
+        outage_retry(profile, context.log.warning).through(
+            lambda: report_shared_media(context, profile, catalog)
+        )
 
 
 @dg.multi_asset(
@@ -156,8 +160,11 @@ def _launch(
     stages: tuple[str, ...],
 ) -> Iterator[StepResult]:
     camera = catalog.get(context.partition_key)
-    profile, versions = _settings_of_run(context, settings.load(), camera, stages)
-    profile = profile_for_camera(store_predictions(profile, camera, stages), camera)
+    loaded = settings.load()
+    outage = outage_retry(loaded, context.log.warning)
+    used, versions = outage.through(lambda: _settings_of_run(context, loaded, camera, stages))
+    stored = outage.through(lambda: store_predictions(used, camera, stages))
+    profile = profile_for_camera(stored, camera)
     request = StepRequest(
         camera_id=camera.camera_id,
         footage_url=camera.footage_url,

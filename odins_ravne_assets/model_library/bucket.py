@@ -6,8 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from filelock import FileLock
-
 from gpu_kernels.models.ensemble import AUTO, Ensemble, load_ensemble
 from gpu_kernels.models.manifest import (
     load_manifest,
@@ -19,6 +17,7 @@ from gpu_kernels.models.models_folder import MODEL_NAME, local_models_folder
 from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import ModelError
 from resources.settings.profile import Models
+from resources.storage.file_lock import SystemFileLock
 from resources.storage.layout import MODEL_DOWNLOADS_FOLDER, MODEL_ORIGIN_FILE, model_manifest_key
 from resources.storage.object_store import S3_SCHEME, ObjectStore
 
@@ -88,7 +87,7 @@ def fetch_models(models: Models, open_store: Callable[[str], ObjectStore], log: 
         try:
             (cache / MODEL_DOWNLOADS_FOLDER).mkdir(parents=True, exist_ok=True)
             lock = cache / MODEL_DOWNLOADS_FOLDER / f"{name}.lock"
-            with FileLock(lock, fallback_to_soft=False):
+            with SystemFileLock(lock):
                 _fetch(name, store, cache, log)
         except OSError as error:
             raise write_error(cache, error) from None

@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from gpu_kernels.models.catalogue.entry import CatalogueEntry
 from gpu_kernels.models.file_kind import not_loadable, other_kind
 from gpu_kernels.models.manifest import (
@@ -38,6 +36,7 @@ from odins_ravne_assets.model_library.manifest_text import manifest_text
 from odins_ravne_assets.model_library.model_layout import ModelLayout, layout_of
 from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import ModelError, StoreError, UsageError
+from resources.storage.file_lock import SystemFileLock
 from resources.storage.layout import (
     MODEL_DOWNLOADS_FOLDER,
     MODEL_LABELS_FILE,
@@ -366,7 +365,7 @@ def locked(
     """Hold the lock of a model's installation; provide the folder for downloads."""
     downloads = models_folder / MODEL_DOWNLOADS_FOLDER
     downloads.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(downloads / f"{name}.lock", fallback_to_soft=False, thread_local=False)
+    lock = SystemFileLock(downloads / f"{name}.lock", thread_local=False)
     try:
         lock.acquire(blocking=False)
     except TimeoutError:

@@ -88,7 +88,7 @@ def _identity() -> str:
     else:
         return ""  # not Linux, which alone has containers
     try:
-        return f"{found} {os.readlink(PROCESS_NAMESPACE)}"
+        return f"{found} {PROCESS_NAMESPACE.readlink()}"
     except OSError:
         return found
 
@@ -164,8 +164,8 @@ class RunHeartbeat:
             try:
                 if not self.renew():
                     return
-            # Each database has errors of its own. The heartbeat remains valid for a while.
-            except Exception as error:
+            # The heartbeat remains valid for a while.
+            except Exception as error:  # noqa: BLE001 (each database has errors of its own)
                 log.warning("the heartbeat of run %s was not renewed: %s", self._run_id, error)
 
 

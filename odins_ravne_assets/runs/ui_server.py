@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
 
 from resources.errors import UsageError
+from resources.storage.file_lock import SystemFileLock
 
 # The process that serves an instance, in the instance's folder.
 UI_FILE, UI_LOCK = "ui.json", ".ui-lock"
@@ -67,7 +67,7 @@ def serve_ui(
     Raises:
         UsageError: another UI serves the instance, or the port is in use.
     """
-    with FileLock(home / UI_LOCK, fallback_to_soft=False):
+    with SystemFileLock(home / UI_LOCK):
         running = running_ui(home)
         if running and not shared:
             raise UsageError(

@@ -29,10 +29,11 @@ from resources.launch.decisions import UnitDecisions
 from resources.launch.hooks import FootageQueries, LaunchHooks
 from resources.launch.launch_ledger import LaunchLedger
 from resources.launch.local_launcher import LocalStepLauncher
+from resources.launch.outage import OutageRetry
 from resources.launch.readiness import check_archived, upload_local_footage, wait_for_queues
 from resources.launch.recovery import EarlierLaunches
 from resources.launch.running_cost import CostReporter
-from resources.launch.slots import LaunchSlots, priority_of
+from resources.launch.slots import LaunchSlots, has_ended, priority_of
 from resources.launch.submission import LaunchJobs
 from resources.ledger.asset_metadata import stage_cost_metadata, stage_of
 from resources.ledger.orchestrator_traffic import OrchestratorTraffic
@@ -85,6 +86,7 @@ class BatchStep:
         self._home = home
         self._clients = AwsClients(aws)
         self._clock = self._clients.clock
+        self._outage = OutageRetry(self._clock, self._log)
         self._output = open_store(request.output_url, self._clients)
         self._launches = open_store(
             f"{request.output_url.rstrip('/')}/{LAUNCHES_FOLDER}", self._clients
@@ -105,13 +107,13 @@ class BatchStep:
         if results := self._run_without_machine():
             yield from results
             return
-        with self._lease_compute():  # from before the queues are checked
+        with self._outage.entered(self._lease_compute):  # from before the queues are checked
             wait_for_queues(self._clients, self._aws, self._profile_name(), self._remedy, self._log)
-            self._check_archived()
+            self._outage.through(self._check_archived)
             record, results = self._run_launch()
         metadata = launch_metadata(record, self._aws.region, self._clock)
         remarks: list[str] = []
-        rows = read_ledger([self._camera_ledger.ledger], remarks)
+        rows = self._outage.through(lambda: read_ledger([self._camera_ledger.ledger], remarks))
         for remark in remarks:
             self._log(remark)
         costs = stage_cost_metadata(rows, record.identity)
@@ -131,8 +133,8 @@ class BatchStep:
 
     def _run_without_machine(self) -> list[PipesExecutionResult]:
         """Return the results of a step that only writes tables; none if it needs a machine."""
-        with self._launches.exclusive(self._log_waiting):
-            if self._needs_machine():
+        with self._locked():
+            if self._outage.through(self._needs_machine):
                 return []
             self._log("no new media to analyse: no job is submitted, the step runs on this machine")
             return list(self._local.launch(self._context, self._request))
@@ -163,21 +165,25 @@ class BatchStep:
             )
 
     def _run_launch(self) -> tuple[LaunchRecord, list[PipesExecutionResult]]:
-        with self._launches.exclusive(self._log_waiting):
-            request = self._request_on_s3()
-            record = self._record(request)
+        with self._locked():
+            request = self._outage.through(self._request_on_s3)
+            record = self._outage.through(lambda: self._record(request))
             ledger = self._ledger()
             ledger.start(record)
             slots = self._slots()
-            launch = self._launch(record, request, slots, ledger)
+            launch = self._outage.through(lambda: self._launch(record, request, slots, ledger))
             try:
                 with slots.released():
                     launch.run()
                 record.finished = True
-                record.save(self._launches)
+                self._outage.through(lambda: record.save(self._launches))
             finally:
                 ledger.close(record)
         return record, launch.results
+
+    def _locked(self) -> AbstractContextManager[None]:
+        """Lock the camera's launches."""
+        return self._outage.entered(lambda: self._launches.exclusive(self._log_waiting))
 
     def _request_on_s3(self) -> StepRequest:
         """Return the request with footage on S3; local footage is uploaded first."""
@@ -294,7 +300,15 @@ class BatchStep:
         return self._earlier_launches(launches).slots_of(run.run_id)
 
     def _earlier_launches(self, store: ObjectStore) -> EarlierLaunches:
-        return EarlierLaunches(store, self._clients, self._clock, self._aws.name, self._log)
+        context = self._context
+        return EarlierLaunches(
+            store,
+            self._clients,
+            self._clock,
+            self._aws.name,
+            self._log,
+            lambda: has_ended(context),
+        )
 
     def _current_offers(self) -> list[Offer]:
         at, offers = self._offers

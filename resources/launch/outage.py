@@ -5,9 +5,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from resources.clock import Clock
+from resources.aws.clients import AwsClients
+from resources.clock import Clock, system_clock
 from resources.errors import UnavailableError
 from resources.launch.hooks import OnLog
+from resources.settings.profile import Profile
 
 # A launch retries for this long while AWS is unavailable.
 MAX_OUTAGE_SECONDS = 1800.0
@@ -49,3 +51,9 @@ class OutageRetry:
         with ExitStack() as stack:
             self.through(lambda: stack.enter_context(make()))
             yield
+
+
+def outage_retry(profile: Profile, on_log: OnLog) -> OutageRetry:
+    """Return the retries of a run of a profile; without a cloud, no step is repeated."""
+    clock = AwsClients(profile.cloud.aws).clock if profile.cloud else system_clock()
+    return OutageRetry(clock, on_log)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterRunStatus
-from filelock import FileLock
 from sqlalchemy.exc import IntegrityError
 
 from resources.errors import UsageError
 from resources.launch.hooks import CloseDeadRuns, ignore
 from resources.spot.policy import PRIORITY_TAG, Priority
+from resources.storage.file_lock import SystemFileLock
 
 SLOT_PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
 RUNNING_PRIORITY = 2
@@ -48,8 +48,8 @@ def has_ended(context: dg.AssetExecutionContext) -> bool:
     """
     try:
         run = context.instance.get_run_by_id(context.run.run_id)
-    # Each database has errors of its own. Nobody is known to have ended the run.
-    except Exception as error:
+    # Nobody is known to have ended the run.
+    except Exception as error:  # noqa: BLE001 (each database has errors of its own)
         context.log.warning(f"the state of the run is not known: {error}")
         return False
     return run is not None and run.status in FINAL_STATUSES
@@ -164,7 +164,7 @@ class LaunchSlots:
         Dagster reads the slots and then writes. On Postgres it locks the rows; on SQLite two
         processes could both create the pool, or claim its last slot.
         """
-        with FileLock(Path(self._instance.root_directory) / SLOTS_LOCK, fallback_to_soft=False):
+        with SystemFileLock(Path(self._instance.root_directory) / SLOTS_LOCK):
             yield
 
     def _free_slots_of_ended_runs(self) -> None:

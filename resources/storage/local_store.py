@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from resources.errors import StoreError, UsageError
+from resources.storage.file_lock import SystemFileLock
 from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX
 from resources.storage.object_store import (
     NO_SPACE_ERRNOS,
@@ -211,7 +212,7 @@ class LocalStore:
     def exclusive(self, on_wait: Callable[[], None]) -> Iterator[None]:
         """See ObjectStore. The operating system releases the lock when its process ends."""
         # Not a soft lock, which a killed process would leave behind.
-        lock = FileLock(self.root / LOCK_FILE, fallback_to_soft=False, thread_local=False)
+        lock = SystemFileLock(self.root / LOCK_FILE, thread_local=False)
         while not self._try_lock(lock):
             on_wait()
             time.sleep(LOCK_POLL_SECONDS)
@@ -221,7 +222,7 @@ class LocalStore:
         finally:
             lock.release()
 
-    def _try_lock(self, lock: FileLock) -> bool:
+    def _try_lock(self, lock: SystemFileLock) -> bool:
         """Acquire the lock; return False if another process or thread holds it."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)

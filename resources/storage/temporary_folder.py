@@ -16,7 +16,9 @@ from pathlib import Path
 from threading import Lock
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import Timeout
+
+from resources.storage.file_lock import SystemFileLock
 
 # In the folder: the lock, which ends with its process, and the folder of the caller.
 LOCK_FILE, CONTENT = "lock", "content"
@@ -40,7 +42,7 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
     _remove_abandoned(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"munin-{purpose}-{os.getpid()}-") as name:
         content = Path(name, CONTENT)
-        with FileLock(Path(name, LOCK_FILE), fallback_to_soft=False):
+        with SystemFileLock(Path(name, LOCK_FILE)):
             content.mkdir()
             yield content
 
@@ -84,7 +86,7 @@ def _is_abandoned(entry: "os.DirEntry[str]") -> bool:
             return False
         if psutil.pid_exists(int(match[1])):
             return False
-        with FileLock(Path(entry.path, LOCK_FILE), timeout=0, fallback_to_soft=False):
+        with SystemFileLock(Path(entry.path, LOCK_FILE), timeout=0):
             return True
     return False
 
