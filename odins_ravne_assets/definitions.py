@@ -3,6 +3,7 @@
 import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.databases.locked import wait_for_locks
 from odins_ravne_assets.defs.assets import PROFILE, footage, stages_1_to_3
 from odins_ravne_assets.defs.automation import observations_follow
 from odins_ravne_assets.defs.cloud import cloud_definitions
@@ -54,6 +55,7 @@ def _of(profile: Profile) -> dg.Definitions:
 
 # Also for a webserver and a daemon that users start themselves.
 refuse_network_disk(home())
+wait_for_locks()
 # The module's only Definitions: Dagster refuses a module that has more.
 defs = _of(load_profile(PROFILE))
 

@@ -4,11 +4,19 @@ import hashlib
 import os
 import re
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from odins_ravne_assets.databases.locked import opened_instance
+from odins_ravne_assets.databases.migration import (
+    is_outdated,
+    migrate,
+    print_message,
+    restore_interrupted,
+)
 from resources.errors import UsageError
 from resources.settings.yaml_text import YamlLimitError, parse_yaml
 from resources.storage.file_lock import SystemFileLock
@@ -18,7 +26,8 @@ from resources.user_path import user_path
 DEFAULT_HOME = "~/.odins_ravne"
 # Links to homes with a question mark in their path, which SQLite's addresses end at.
 LINKED_HOMES = "~/.odins_ravne-links"
-# The lock of the initialization, and the marker of its end.
+# The lock of the initialization, and the marker of its end: the version of Dagster that opened the
+# databases. Markers of older versions are empty.
 LOCK_FILE, INITIALIZED_MARKER = ".making", ".made"
 
 # File systems that may not lock files as SQLite requires (https://sqlite.org/howtocorrupt.html).
@@ -157,28 +166,47 @@ def network_disk(folder: Path) -> str | None:
 
 
 def _initialize(folder: Path) -> None:
-    """Create missing files. The caller holds the lock: two processes could damage the databases."""
+    """Create missing files, migrate old databases. The caller holds the lock.
+
+    Without it two processes could damage the databases.
+    """
     settings = folder / "dagster.yaml"
     if not settings.exists():
         settings.write_text(DAGSTER_YAML, encoding="utf-8")
     # An external database may have become unreachable since then.
     external = "\nstorage:" in settings.read_text(encoding="utf-8")
-    if external or not (folder / INITIALIZED_MARKER).exists():
-        _open_instance(settings)
-        (folder / INITIALIZED_MARKER).touch()
+    marker, dagster = folder / INITIALIZED_MARKER, version("dagster")
+    databases = _sqlite_folder(folder)
+    if databases:
+        restore_interrupted(databases, print_message)
+    if external or not marker.exists() or marker.read_text(encoding="utf-8") != dagster:
+        _open_instance(settings, databases)
+        marker.write_text(dagster, encoding="utf-8")
 
 
-def _open_instance(settings: Path) -> None:
-    """Open the instance, which creates its databases or tables.
+def _open_instance(settings: Path, databases: Path | None) -> None:
+    """Open the instance, which creates its databases or tables; migrate those of an older Dagster.
+
+    Args:
+        databases: the folder of its SQLite databases; None if it has none.
 
     Raises:
-        UsageError: its dagster.yaml cannot be used, or its database cannot be reached.
+        UsageError: its dagster.yaml cannot be used, or its database cannot be reached, or is of
+            another Dagster.
+        StoreError: a SQLite database is damaged, or the disk is full.
     """
     import dagster as dg  # takes a second, which only the first command should cost
 
     try:
-        with dg.DagsterInstance.get():
-            pass
+        with opened_instance() as instance:
+            if is_outdated(instance):
+                if databases is None:
+                    raise UsageError(
+                        f"{settings}: its database is of another Dagster than the installed "
+                        f"{dg.__version__}; stop the services, back it up, and run DAGSTER_HOME="
+                        f"{settings.parent} dagster instance migrate: docs/production.md#upgrades"
+                    )
+                migrate(instance, databases, print_message)
     except _instance_errors() as error:
         unset = re.search(r'environment variable "(\w+)"', str(error))
         reason = f"{unset[1]} is not set" if unset else str(error).strip().partition("\n")[0]

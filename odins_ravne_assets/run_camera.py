@@ -21,6 +21,7 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from odins_ravne_assets import definitions
+from odins_ravne_assets.databases.locked import locked_database
 from odins_ravne_assets.defs.assets import CAMERAS
 from odins_ravne_assets.instance_home import home
 from odins_ravne_assets.runs.event_stream import emit_event
@@ -38,6 +39,10 @@ POLL_SECONDS = 2.0
 # SQLite's message of SQLITE_FULL (https://sqlite.org/rescode.html#full).
 SQLITE_FULL = "database or disk is full"
 LITTLE_SPACE = 2**20  # bytes
+NO_SPACE = (
+    "DAGSTER_HOME {home}: no space left for Dagster's records; free some space and run again: "
+    "finished work is saved"
+)
 
 JOBS = {
     "camera": definitions.camera_job,
@@ -53,13 +58,11 @@ def main() -> int:
     try:
         return _run_request()
     except Exception as error:
-        if not is_home_full(error):
+        full = NO_SPACE.format(home=home()) if is_home_full(error) else None
+        message = locked_database(error) or full
+        if message is None:
             raise
         # The run's end cannot be recorded either: the next run does that.
-        message = (
-            f"DAGSTER_HOME {home()}: no space left for Dagster's records; free some space and run "
-            "again: finished work is saved"
-        )
         emit_event({"run": _outcome(None, DagsterRunStatus.FAILURE, message, expected=True)})
         return 1
 

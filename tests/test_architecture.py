@@ -32,7 +32,7 @@ MUNIN = "munin/progress.py munin/tables munin/media munin/inference munin/detect
 MUNIN += " munin/classification munin/workload"
 HUGIN = "hugin/formats.py hugin/identification hugin/privacy hugin/review hugin/visits"
 HUGIN += " hugin/report hugin/exports"
-DATA = "instance_home.py cameras arrivals odin"
+DATA = "databases instance_home.py cameras arrivals odin"
 MODELS = "gpu_kernels/models gpu_kernels/preprocessing gpu_kernels/device gpu_kernels/engines"
 MODELS += " gpu_kernels/heads"
 LIBRARY = "gpu_kernels/models/catalogue model_library"
@@ -82,7 +82,8 @@ MAY_IMPORT = {
     },
     "odins_ravne_assets": {
         "": "rerun.py",  # run_stage3_local.py, which is copied next to downloaded results
-        "instance_home.py": "resources/errors.py user_path.py settings storage",
+        "databases": "resources/errors.py printable.py storage",
+        "instance_home.py": "databases resources/errors.py user_path.py settings storage",
         "demo": "",
         "page": "resources/printable.py",
         "munin/progress.py": "",
@@ -110,7 +111,7 @@ MAY_IMPORT = {
         "model_library": "gpu_kernels/models gpu_kernels/models/catalogue hugin/identification "
         f"{STORE}",
         "cameras": f"instance_home.py munin/media {STORE}",
-        "arrivals": f"munin/media {STORE}",
+        "arrivals": f"instance_home.py munin/media {STORE}",
         "runs": f"cameras instance_home.py storage {BASE}",
         "results": f"{DATA} {HUGIN} {MUNIN} storage/transfer {STORE}",
         "costs": f"{DATA} hugin/identification {MUNIN} model_library retention {CLOUD}",

@@ -14,7 +14,11 @@ this machine.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+# The cameras whose last upload the cursor holds, and for how long: SQS keeps no message longer than
+# 14 days. An older event that is repeated costs a run that finds nothing new.
+MAX_SEEN, SEEN_SECONDS = 5000, 15 * 86_400.0
 
 
 @dataclass
@@ -100,15 +104,12 @@ class PendingCameras:
             waits.first_heard = min(waits.first_heard, now)
             waits.last_heard = min(waits.last_heard, now)
 
+    def forget_old(self, now: float) -> None:
+        """Forget cameras whose events SQS no longer holds, and the oldest of too many."""
+        recent = [item for item in self.seen_until.items() if now - item[1] < SEEN_SECONDS]
+        self.seen_until = dict(sorted(recent, key=lambda item: item[1])[-MAX_SEEN:])
+
     def mark_requested(self, camera: str) -> None:
         """Record that a run of the camera is requested: it sees all uploads so far."""
         last_at = self.pending.pop(camera).last_at
         self.seen_until[camera] = max(last_at, self.seen_until.get(camera, last_at))
-
-    def to_json(self) -> dict[str, object]:
-        return {"waiting": {k: asdict(v) for k, v in self.pending.items()}, "by": self.seen_until}
-
-    @classmethod
-    def from_json(cls, tree: dict[str, dict[str, dict[str, object]]]) -> "PendingCameras":
-        waiting = {k: PendingUpload(**v) for k, v in tree["waiting"].items()}  # type: ignore[arg-type]
-        return cls(waiting, dict(tree["by"]))  # type: ignore[arg-type]

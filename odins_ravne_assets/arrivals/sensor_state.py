@@ -1,12 +1,13 @@
 """The state of the new-footage sensor between ticks (its cursor), and the result of one tick."""
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
+from uuid import uuid4
 
+from odins_ravne_assets.arrivals.cursor import StoredCursor, read_cursor
 from odins_ravne_assets.arrivals.listing import Sweep
 from odins_ravne_assets.arrivals.pending import PendingCameras, PendingUpload
 from odins_ravne_assets.arrivals.routing import QuarantinedUpload
@@ -30,6 +31,9 @@ class SensorState:
         quarantined: paths that belong to no camera, and the reason.
         reported: hashes of paths that were in quarantine before; see MAX_REPORTED.
         listed_at: when the last full listing began.
+        settling: by the key of a camera's footage, what the last scan decided: see folder_source.
+        index: the id of the index of folders; "": none yet.
+        begun_anew: why the stored cursor was not used; "": it was.
     """
 
     cameras: PendingCameras = field(default_factory=lambda: PendingCameras({}, {}))
@@ -39,11 +43,18 @@ class SensorState:
     sweep: Sweep = field(default_factory=Sweep)
     listed_at: float = 0.0
     settling: dict[str, Any] = field(default_factory=dict)
+    index: str = ""
+    begun_anew: str = field(default="", compare=False)
+
+    def name_index(self) -> None:
+        """Give a new state an index of its own: an operator who resets the cursor begins anew."""
+        self.index = self.index or uuid4().hex[:12]
 
     def limit_to(self, now: float) -> None:
         """Replace future times, which the state has if the time was set back, by `now`."""
         self.listed_at, self.sweep.began = min(self.listed_at, now), min(self.sweep.began, now)
         self.cameras.limit_to(now)
+        self.cameras.forget_old(now)
         for upload in filter(None, self.settling.values()):
             upload.update(since=min(upload["since"], now), done=min(upload["done"], now))
 
@@ -60,6 +71,17 @@ class SensorState:
         del self.reported[:-MAX_REPORTED]
         return new
 
+    def quarantine_new(self, refused: Mapping[str, str]) -> tuple[QuarantinedUpload, ...]:
+        """Add paths, with their reasons, to the quarantine; return those not reported before."""
+        reported = set(self.reported)
+        return tuple(
+            each
+            for each in (QuarantinedUpload(path, why) for path, why in refused.items())
+            if self.quarantined.get(each.path) != each.reason
+            and (each.path in self.quarantined or _digest(each.path) not in reported)
+            and self.quarantine(each)
+        )
+
     def release(self, paths: Iterable[str]) -> None:
         """Remove paths that no longer exist from the quarantine."""
         for path in paths:
@@ -67,31 +89,34 @@ class SensorState:
 
     def text(self) -> str:
         """Return the state as the text of a cursor."""
-        return json.dumps(
-            {
-                "cameras": self.cameras.to_json(),
-                "receipts": self.receipts,
-                "refused": self.quarantined,
-                "reported": self.reported,
-                "sweep": self.sweep.to_json(),
-                "listed_at": self.listed_at,
-                "settling": self.settling,
-            }
-        )
+        return StoredCursor(
+            cameras={"waiting": self.cameras.pending, "by": self.cameras.seen_until},
+            receipts=self.receipts,
+            refused=self.quarantined,
+            reported=self.reported,
+            sweep=self.sweep,
+            listed_at=self.listed_at,
+            settling=self.settling,
+            index=self.index,
+        ).model_dump_json()
 
     @classmethod
     def read(cls, cursor: str | None) -> "SensorState":
+        """Return the state of a cursor; a new one, which says why, if it cannot be read."""
         if not cursor:
             return cls()
-        tree = json.loads(cursor)
+        stored = read_cursor(cursor)
+        if isinstance(stored, str):
+            return cls(begun_anew=stored)
         return cls(
-            PendingCameras.from_json(tree["cameras"]),
-            tree["receipts"],
-            tree["refused"],
-            tree.get("reported", []),  # earlier versions kept none
-            Sweep(**tree["sweep"]),
-            tree["listed_at"],
-            tree["settling"],
+            PendingCameras(stored.cameras.waiting, stored.cameras.by),
+            stored.receipts,
+            stored.refused,
+            stored.reported,
+            stored.sweep,
+            stored.listed_at,
+            {key: each.model_dump() for key, each in stored.settling.items() if each},
+            stored.index,
         )
 
 
@@ -122,12 +147,14 @@ class ScanResult:
         quarantined: uploads that belong to no camera and were not in the quarantine before.
         new_files: uploads that this scan added.
         pending: cameras whose upload is in progress.
+        remarks: what an operator should know, such as a listing that takes long.
     """
 
     run_requests: tuple[CameraRunRequest, ...]
     quarantined: tuple[QuarantinedUpload, ...]
     new_files: int
     pending: int
+    remarks: tuple[str, ...] = ()
 
 
 class UploadSource(Protocol):

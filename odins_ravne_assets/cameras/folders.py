@@ -1,23 +1,23 @@
 """Find the cameras in a folder of camera folders, local or on S3."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import PurePosixPath
 
 from odins_ravne_assets.cameras.card_folders import (
     CARD_FOLDER,
     are_of_one_card,
-    camera_id_of,
     has_camera_files,
     is_dcim,
 )
 from odins_ravne_assets.cameras.folder_tree import FolderTree
-from odins_ravne_assets.cameras.one_camera import find_several_cameras
+from odins_ravne_assets.cameras.one_camera import find_several_cameras, is_part_of_camera
 from resources.errors import UsageError
+from resources.settings.camera_ids import suggest_camera_id
 
 # Media outside of camera folders that are counted.
 MAX_LOOSE = 1000
+MAX_NAMED = 20  # folders without media in a message
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,14 @@ class CameraFolder:
     footage_url: str
 
 
-def cameras_in(tree: FolderTree, one_camera: bool = False) -> list[CameraFolder]:
+def cameras_in(
+    tree: FolderTree, one_camera: bool = False, log: Callable[[str], None] = lambda line: None
+) -> list[CameraFolder]:
     """Return the cameras of a folder: each folder in it with media below it.
 
     Args:
         one_camera: take each of them as one camera, also if folders in it look like cameras.
+        log: prints the names of the folders without media.
 
     Returns:
         Cameras, sorted by folder name.
@@ -43,9 +46,9 @@ def cameras_in(tree: FolderTree, one_camera: bool = False) -> list[CameraFolder]
         StoreError: S3 cannot be listed.
     """
     found: dict[str, tuple[str, CameraFolder]] = {}  # by id, case-folded
-    for folder in _camera_folders(tree, one_camera):
+    for folder in _camera_folders(tree, one_camera, log):
         shown = f"{tree.shown}/{folder}"
-        camera = CameraFolder(camera_id_of(PurePosixPath("/", folder)), tree.url_of(folder))
+        camera = CameraFolder(_camera_id(shown, folder), tree.url_of(folder))
         # File systems may be case-insensitive.
         other, _ = found.setdefault(camera.camera_id.casefold(), (shown, camera))
         if other != shown:
@@ -58,17 +61,35 @@ def cameras_in(tree: FolderTree, one_camera: bool = False) -> list[CameraFolder]
     return [camera for _, camera in found.values()]
 
 
-def _camera_folders(tree: FolderTree, one_camera: bool) -> Iterator[str]:
+def _camera_id(shown: str, folder: str) -> str:
+    """The id of a camera's folder; another cannot be named where there are several cameras."""
+    found = suggest_camera_id(folder)
+    if not found:
+        raise UsageError(
+            f"{shown}: no camera id can be derived from the folder name {folder!r}; rename it, or "
+            "run it alone with --camera NAME"
+        )
+    return found
+
+
+def _camera_folders(
+    tree: FolderTree, one_camera: bool, log: Callable[[str], None]
+) -> Iterator[str]:
     loose = list(islice(tree.media(), MAX_LOOSE))
     if loose:
         raise UsageError(
             f"{tree.shown}: {len(loose)} media files (such as {loose[0]}) are outside of camera "
             f"folders; move them into one, or run {tree.shown} as one camera"
         )
-    folders = [name for name in tree.folders() if tree.holds_media(name)]
+    names = tree.folders()
+    folders = [name for name in names if tree.holds_media(name)]
     _refuse_card(tree, folders)
+    if without := [name for name in names if name not in folders]:
+        log(f"{tree.shown}: left out, without pictures and videos: {_named(without)}")
     for folder in folders:
-        several = None if one_camera else find_several_cameras(tree, folder, by_name=True)
+        # A date is not the name of a camera, so folders in it that may be cameras are.
+        by_name = not is_part_of_camera(folder)
+        several = None if one_camera else find_several_cameras(tree, folder, by_name=by_name)
         if several:
             raise UsageError(
                 f"{tree.shown}/{several.parent}: its folders {several.named} look like cameras, "
@@ -76,6 +97,13 @@ def _camera_folders(tree: FolderTree, one_camera: bool) -> Iterator[str]:
                 "--cameras, or add --one-camera"
             )
         yield folder
+
+
+def _named(folders: Sequence[str]) -> str:
+    """The first folders, for a message."""
+    more = len(folders) - MAX_NAMED
+    shown = ", ".join(folders[:MAX_NAMED])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _refuse_card(tree: FolderTree, folders: list[str]) -> None:

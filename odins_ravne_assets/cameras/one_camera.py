@@ -14,7 +14,6 @@ from datetime import date
 from itertools import islice
 
 from odins_ravne_assets.cameras.card_folders import (
-    CARD_FILE,
     CARD_FOLDER,
     are_of_one_card,
     is_dcim,
@@ -27,8 +26,6 @@ MAX_DEPTH = 3
 # Folders named in a message, and folders of dates in which cameras are searched.
 MAX_NAMED = 3
 FEW_DATES = 3
-# Media beside the folders whose names are read.
-MAX_LOOSE = 20
 
 # Words of folders within one camera's footage, in some languages of users, without accents: kinds
 # of media, visits and times, parts and copies, and what tools and people sort media into.
@@ -110,9 +107,7 @@ def find_several_cameras(
     folders = tree.folders(path)
     if any(map(is_dcim, (*folders, path.rpartition("/")[2] or tree.name))):
         return None
-    loose = list(islice(tree.media(path), MAX_LOOSE))
-    if any(map(_is_named_by_camera, loose)):
-        return None
+    loose = any(tree.media(path))
     candidates = (
         name
         for name in _candidates(folders)
@@ -130,6 +125,20 @@ def find_several_cameras(
         for name in _worth_searching(tree, path, folders)
     )
     return next((each for each in inner if each), None)
+
+
+def folders_beside_media(tree: FolderTree) -> SeveralCameras | None:
+    """Return folders that may be cameras, or what people sort a camera's media into.
+
+    Media beside them, and their names, leave it open; `find_several_cameras` finds none.
+    """
+    if not any(tree.media()):
+        return None
+    folders = tree.folders()
+    found = [name for name in _candidates(folders) if _holds_media(tree, name)]
+    if any(map(is_dcim, folders)) or len(found) < 2:
+        return None
+    return SeveralCameras("", tuple(found[:MAX_NAMED]), len(found) > MAX_NAMED)
 
 
 def _candidates(folders: list[str]) -> list[str]:
@@ -156,10 +165,6 @@ def is_date(numbers: list[str]) -> bool:
     if text.isdigit() and FIRST_YEAR <= int(text) <= date.today().year:
         return True
     return DATE.fullmatch(text) is not None
-
-
-def _is_named_by_camera(medium: str) -> bool:
-    return CARD_FILE.fullmatch(medium.rpartition(".")[0]) is not None
 
 
 def _is_strong(tree: FolderTree, path: str, name: str) -> bool:

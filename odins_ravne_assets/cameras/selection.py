@@ -15,7 +15,11 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.folder_tree import FolderTree, LocalTree, S3Tree
 from odins_ravne_assets.cameras.folders import cameras_in
 from odins_ravne_assets.cameras.next_card import camera_of_next_card, with_place
-from odins_ravne_assets.cameras.one_camera import SeveralCameras, find_several_cameras
+from odins_ravne_assets.cameras.one_camera import (
+    SeveralCameras,
+    find_several_cameras,
+    folders_beside_media,
+)
 from odins_ravne_assets.cameras.results_store import store_of
 from resources.errors import UsageError
 from resources.settings.camera_ids import parse_camera_id, suggest_camera_id
@@ -81,7 +85,7 @@ class CameraSelection:
             raise UsageError("--camera names one camera, --cameras selects many; use one of them")
         url = _footage(input, self.profile)
         if options.several:
-            found = cameras_in(self.tree(url), options.one_camera)
+            found = cameras_in(self.tree(url), options.one_camera, self.log)
             return [CameraFootage(each.camera_id, each.footage_url) for each in found]
         name = parse_camera_id(options.camera) if options.camera is not None else self._id_of(url)
         if options.camera is None and output:
@@ -151,6 +155,12 @@ class CameraSelection:
         tree = self.tree(url)
         several = find_several_cameras(tree)
         if several is None:
+            if beside := folders_beside_media(tree):
+                self.log(
+                    f"{tree.shown}: its folders {beside.named}, and the media beside them, are all "
+                    f"of camera {name}; if the folders are cameras, move these media into one, and "
+                    "add --cameras"
+                )
             return
         shown = f"{tree.shown}/{several.parent}" if several.parent else tree.shown
         if self.options.camera:

@@ -12,6 +12,7 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.job import Job, ProfileChoice, prepare_job
 from odins_ravne_assets.cli.options import UpdateFlag
 from odins_ravne_assets.cli.terminal import out, print_log
+from odins_ravne_assets.databases.locked import opened_instance
 from odins_ravne_assets.instance_home import catalog_folder, home
 from resources.errors import UsageError
 from resources.spot.policy import PRIORITY_TAG, Priority
@@ -167,7 +168,7 @@ def cameras_done(number: str) -> set[str]:
     from odins_ravne_assets.runs.liveness import close_dead_runs
 
     filters = dg.RunsFilter(tags={BACKFILL_TAG: number}, statuses=[dg.DagsterRunStatus.SUCCESS])
-    with dg.DagsterInstance.get() as instance:
+    with opened_instance() as instance:
         close_dead_runs(instance)  # a killed run may have reported everything
         runs = instance.get_runs(filters)
     return {run.tags["dagster/partition"] for run in runs}

@@ -13,6 +13,7 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import OpenStore, store_opener
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.cli.terminal import out
+from odins_ravne_assets.databases.locked import opened_instance
 from odins_ravne_assets.munin.workload.used_settings import differ_from_profile
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.errors import ModelError, StoreError
@@ -24,6 +25,8 @@ from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
 Row = tuple[str, str, str, str, str, str, str]
 Counts = tuple[str, str, str]
+# Between the number of media and that of a camera's sources, if it has several.
+IN_SOURCES = " in "
 # Of results that are made with other models or settings than the profile's.
 OLDER = "older"
 OLDER_REMARK = (
@@ -51,7 +54,7 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
     """
     rows, remarks = [], []
     store_of = store_opener(profile)
-    with dg.DagsterInstance.get() as instance:
+    with opened_instance() as instance:
         close_dead_runs(instance)
         last_runs = _last_runs(instance, {camera.camera_id for camera in cameras})
         for camera in cameras:
@@ -84,14 +87,16 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
 def status_json(rows: Sequence[Row], remarks: Sequence[str]) -> str:
     """Return the rows and remarks of `camera_status` as JSON, for other programs.
 
-    Counts are numbers, null if unknown; `last_run` is null if there was none, and its time has the
-    offset of this machine.
+    Counts are numbers, null if unknown; `sources` is 1 unless the results have several. `last_run`
+    is null if there was none, and its time has the offset of this machine.
     """
     cameras = []
     for camera_id, last, media, failed, visits, settings, location in rows:
         state, _, when = last.partition(" ")
         at = datetime.strptime(when, RUN_TIME).astimezone().isoformat() if when else None
-        counts = {"media": media, "failed": failed, "visits": visits}
+        media, _, sources = media.partition(IN_SOURCES)
+        in_sources = sources.split(" ")[0] or (media and "1")
+        counts = {"media": media, "sources": in_sources, "failed": failed, "visits": visits}
         cameras.append(
             {
                 "camera": camera_id,
@@ -193,5 +198,5 @@ def _counts(store: ObjectStore) -> Counts:
     totals = report["totals"]
     media = str(totals["media"])
     if sources := report.get("sources"):
-        media = f"{media} in {len(sources)} sources"
+        media = f"{media}{IN_SOURCES}{len(sources)} sources"
     return media, str(totals["failed"]), str(totals["observations"])

@@ -21,13 +21,14 @@ def reconcile_ledgers(
     instance: dg.DagsterInstance,
     aws: Aws,
     cameras: Iterable[tuple[str, str]],
-    remarks: list[str],
+    remarks: list[str] | None = None,
 ) -> int:
     """Query AWS for costs that are not final, update the ledgers, and observe the assets.
 
     Args:
         cameras: id and output URL of each camera, on S3.
-        remarks: receives a sentence for each stored file that cannot be used, which is left out.
+        remarks: receives a sentence for each stored file that cannot be used, which is left out;
+            None: the first one raises.
 
     Returns:
         The number of launches whose cost has changed.
@@ -46,7 +47,9 @@ def reconcile_ledgers(
 
 
 def report_late_costs(
-    instance: dg.DagsterInstance, reconciled: Iterable[ReconciledLaunch], remarks: list[str]
+    instance: dg.DagsterInstance,
+    reconciled: Iterable[ReconciledLaunch],
+    remarks: list[str] | None = None,
 ) -> None:
     """Report an observation of each asset of the launches whose cost has changed."""
     for launch in reconciled:

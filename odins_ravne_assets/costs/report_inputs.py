@@ -10,6 +10,7 @@ import polars as pl
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import OpenStore, store_opener
 from odins_ravne_assets.cameras.selection import S3
+from odins_ravne_assets.databases.locked import opened_instance
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.instance_home import home, prepare_home
 from odins_ravne_assets.munin.media.sources import load_sources
@@ -166,9 +167,7 @@ def refresh_ledgers(cameras: Iterable[Camera], profile: Profile) -> list[str]:
     """
     if profile.cloud is None:
         return []
-    import dagster as dg  # loads slowly, and local costs do not need it
-
-    from odins_ravne_assets.costs.reconciliation import reconcile_ledgers
+    from odins_ravne_assets.costs.reconciliation import reconcile_ledgers  # loads Dagster: slow
 
     on_s3 = [
         (each.camera_id, each.output_url) for each in cameras if each.output_url.startswith(S3)
@@ -176,7 +175,7 @@ def refresh_ledgers(cameras: Iterable[Camera], profile: Profile) -> list[str]:
     prepare_home()
     remarks: list[str] = []
     try:
-        with dg.DagsterInstance.get() as instance:
+        with opened_instance() as instance:
             reconcile_ledgers(instance, profile.cloud.aws, on_s3, remarks)
     except RavneError as error:
         return [f"the ledgers could not be updated: {error}"]

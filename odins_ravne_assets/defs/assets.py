@@ -164,7 +164,7 @@ def _launch(
     outage = outage_retry(loaded, context.log.warning)
     used, versions = outage.through(lambda: _settings_of_run(context, loaded, camera, stages))
     stored = outage.through(lambda: store_predictions(used, camera, stages))
-    profile = profile_for_camera(stored, camera)
+    profile = outage.through(lambda: profile_for_camera(stored, camera))
     request = StepRequest(
         camera_id=camera.camera_id,
         footage_url=camera.footage_url,

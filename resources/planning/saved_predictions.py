@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resources.batch.outcome import AttemptOutcome
+from resources.errors import StoreError
 from resources.planning.throughput import STAGE_SECONDS_COLUMNS
 from resources.pricing.prices import CostKind
 from resources.storage.object_store import ObjectStore
@@ -120,14 +121,15 @@ def save_prediction(store: ObjectStore, prediction: Prediction) -> None:
     store.write_bytes(name, prediction.model_dump_json(indent=1).encode() + b"\n")
 
 
-def load_predictions(store: ObjectStore, remarks: list[str]) -> list[Prediction]:
+def load_predictions(store: ObjectStore, remarks: list[str] | None = None) -> list[Prediction]:
     """Return a camera's predictions, in order of time. Keys of newer versions are ignored.
 
     Args:
-        remarks: receives a sentence for each file that cannot be used, which is left out.
+        remarks: receives a sentence for each file that cannot be used, which is left out; None: the
+            first one raises.
 
     Raises:
-        StoreError: the store refuses.
+        StoreError: the store refuses; a file is damaged or of another version.
     """
     predictions = []
     for stored in list(store.list()):
@@ -135,10 +137,10 @@ def load_predictions(store: ObjectStore, remarks: list[str]) -> list[Prediction]
             try:
                 predictions.append(Prediction.model_validate_json(store.read_bytes(stored.key)))
             except ValidationError:
-                remarks.append(
-                    f"a plan is left out: {store.url}/{stored.key} is damaged or of another "
-                    "version; delete it"
-                )
+                problem = f"{store.url}/{stored.key}: not a plan of this version; delete it"
+                if remarks is None:
+                    raise StoreError(problem) from None
+                remarks.append(f"a plan is left out: {problem}")
     return sorted(predictions, key=lambda each: each.made_at)
 
 

@@ -87,6 +87,8 @@ BACKFILLS_FOLDER = "backfills"
 # Samples of the content hashes of cameras.
 MEDIA_SAMPLES_FOLDER = "media-samples"
 COSTS_FOLDER = "costs"
+# What the folders of uploads held when the sensor last listed them.
+UPLOADS_INDEX = "uploads/folders.sqlite"
 IDLE_MACHINES_FOLDER = "waiting-machines"
 # The lines on the catalogue of models that were printed on this machine.
 CATALOGUE_MARKER = "catalogue-named.txt"

@@ -112,7 +112,7 @@ class LocalStore:
             if identity in seen:
                 return
             seen.add(identity)
-            named = _named_entries(folder)
+            named = named_entries(folder)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -292,7 +292,7 @@ def _broken(entry: "os.DirEntry[str]", error: OSError) -> str | None:
     return "is a link to a file that does not exist"
 
 
-def _named_entries(folder: Path) -> "list[tuple[str, os.DirEntry[str]]]":
+def named_entries(folder: Path) -> "list[tuple[str, os.DirEntry[str]]]":
     """Return the entries of a folder, by the names that keys have, in order.
 
     A name is in NFC, unless another file of the folder has that name: no two are merged.

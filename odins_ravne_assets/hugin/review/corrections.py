@@ -34,12 +34,16 @@ from odins_ravne_assets.hugin.review.staff import STAFF_LABELS
 from odins_ravne_assets.hugin.review.withdrawals import without_withdrawn
 from odins_ravne_assets.hugin.review.without_effect import NONE_WITHOUT_EFFECT, without_effect
 from odins_ravne_assets.munin.tables import schemas
-from odins_ravne_assets.munin.tables.parquet_io import read_table
 from resources.errors import DamagedFileError, StoreError
 from resources.storage.layout import CORRECTIONS_FOLDER
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_known_columns
 
 Json = dict[str, Any]
+
+# A label without one of these says nothing; files of earlier versions lack some of the others.
+REQUIRED_COLUMNS = frozenset({"content_hash", "category", "species", "reviewed_by", "reviewed_on"})
+OPTIONAL_COLUMNS = frozenset(schemas.CORRECTIONS) - REQUIRED_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def read_all_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
 def _read_file(store: ObjectStore, key: str, path: Path) -> pl.DataFrame:
     """Read a file of corrections. It is not left out: the machine's labels would come back."""
     try:
-        return read_table(path, schemas.CORRECTIONS)
+        return read_known_columns(path, schemas.CORRECTIONS, OPTIONAL_COLUMNS)
     except DamagedFileError as error:
         raise StoreError(
             f"{store.url}/{key}: is damaged or of another version ({error.reason}); take it from a "

@@ -197,8 +197,8 @@ def read_table(
         return scan_table(path, schema)
     except DamagedFileError as error:
         raise StoreError(
-            f"{store.url}: {key} is damaged or of another version ({error.reason}); run {stage} "
-            "again"
+            f"{store.url}: {key} is damaged or of another version; run {stage} again "
+            f"({error.reason})"
         ) from None
 
 

@@ -60,3 +60,43 @@ def _resolved(
 def _name(key: str) -> str:
     """Return a key without its extension."""
     return key.removesuffix(PurePosixPath(key).suffix)
+
+
+class Stretch(Iterator[Item]):
+    """A part of a listing that ends when time is up, never between the files of one name.
+
+    So a listing that continues after `after` leaves the same raw files out as one in one piece.
+
+    Args:
+        listed: see `without_raw_copies`.
+        enough: returns True when time is up. The files of one name are taken in any case.
+    """
+
+    def __init__(
+        self,
+        listed: Iterable[Item],
+        key_of: Callable[[Item], str],
+        enough: Callable[[], bool],
+    ) -> None:
+        self._listed, self._key_of, self._enough = iter(listed), key_of, enough
+        self._name: str | None = None
+        self._of_name = 0
+        # The key of the last file that was taken, and whether it is the last of the listing.
+        self.after = ""
+        self.is_complete = False
+
+    def __next__(self) -> Item:
+        try:
+            item = next(self._listed)
+        except StopIteration:
+            self.is_complete = True
+            raise
+        key = self._key_of(item)
+        if _name(key) != self._name or self._of_name == MAX_HELD:
+            if self._name is not None and self._enough():
+                self._listed = iter(())
+                raise StopIteration
+            self._name, self._of_name = _name(key), 0
+        self._of_name += 1
+        self.after = key
+        return item

@@ -60,21 +60,24 @@ def test_json_has_numbers_and_the_time_of_the_last_run_with_its_offset() -> None
     rows = [
         ("north", "SUCCESS 2026-05-01 12:30", "1204", "2", "31", "older", "/results/north"),
         ("new", "none", "", "", "", "", "s3://b/new"),
+        ("ridge", "none", "4 in 2 sources", "0", "4", "", "/results/ridge"),
     ]
     content = json.loads(camera_status.status_json(rows, ["a remark"]))
-    north, new = content["cameras"]
+    north, new, ridge = content["cameras"]
     at = datetime.fromisoformat(north["last_run"].pop("at"))
     assert (at.replace(tzinfo=None), at.tzinfo is None) == (datetime(2026, 5, 1, 12, 30), False)
     assert north == {
         "camera": "north",
         "last_run": {"status": "SUCCESS"},
         "media": 1204,
+        "sources": 1,
         "failed": 2,
         "visits": 31,
         "settings": "older",
         "results": "/results/north",
     }
-    assert (new["last_run"], new["media"], new["settings"]) == (None, None, None)
+    assert (new["last_run"], new["media"], new["sources"], new["settings"]) == (None,) * 4
+    assert (ridge["media"], ridge["sources"], ridge["visits"]) == (4, 2, 4)
     assert content["remarks"] == ["a remark"]
 
 

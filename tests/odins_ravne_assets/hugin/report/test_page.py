@@ -22,7 +22,7 @@ from gpu_kernels.preprocessing.letterbox import Picture
 from odins_ravne_assets.hugin.report.active_times import whole_days
 from odins_ravne_assets.hugin.report.camera_effort import visit_rate
 from odins_ravne_assets.hugin.report.camera_results import load_camera_results
-from odins_ravne_assets.hugin.report.content import cost_description
+from odins_ravne_assets.hugin.report.content import cost_description, warnings
 from odins_ravne_assets.hugin.report.gallery import GALLERY_COLUMNS
 from odins_ravne_assets.hugin.report.page import write_report_page
 from odins_ravne_assets.hugin.report.sampling_effort import (
@@ -36,7 +36,6 @@ from odins_ravne_assets.hugin.report.thumbnails import BLUR_BLOCKS, THUMBNAIL_SI
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import contact_sheet
-from resources.errors import StoreError
 from resources.ledger import table as cost_ledger
 from resources.settings.profile import Privacy, Stage3
 from resources.storage.layout import LEDGER_FOLDER
@@ -213,15 +212,19 @@ def test_costs_are_those_of_the_ledger(
     assert cost_description([load_camera_results(source, source, Privacy())]) == message
 
 
-def test_a_damaged_ledger_is_an_error(week: LocalStore, page: str, tmp_path: Path) -> None:
+def test_a_damaged_file_of_the_ledger_is_named_on_the_page(
+    week: LocalStore, page: str, tmp_path: Path
+) -> None:
     source = LocalStore(tmp_path)
     for key in ("stage3/observations.parquet", "stage3/report.json", *TABLES):
         source.write_bytes(key, week.read_bytes(key))
     source.write_bytes("ledger/one.json", b"a launch record")
     load_camera_results(source, source, Privacy())
     source.write_bytes("ledger/one.parquet", b"PAR1 and no more")
-    with pytest.raises(StoreError, match=r"ledger/one\.parquet is damaged or of another"):
-        load_camera_results(source, source, Privacy())
+    results = load_camera_results(source, source, Privacy())
+    assert list(warnings(results.effort, [results], Privacy())) == [
+        "ridge: the costs in ledger/one.parquet are left out: the file cannot be read."
+    ]
 
 
 def test_the_gallery_begins_with_visits_to_review_then_is_ordered_by_time(page: str) -> None:
