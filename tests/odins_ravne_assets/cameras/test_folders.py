@@ -42,6 +42,20 @@ def test_each_folder_with_media_below_it_is_a_camera(tmp_path: Path) -> None:
     ]
 
 
+def test_folders_without_media_are_named(tmp_path: Path) -> None:
+    put(tmp_path, "north/1.jpg", "phone/1.psd", "bin/#recycle/1.jpg", ".cache/a.txt")
+    (tmp_path / "empty").mkdir()
+    lines: list[str] = []
+    assert len(cameras_in(LocalTree(tmp_path), log=lines.append)) == 1
+    assert lines == [f"{tmp_path}: left out, without pictures and videos: bin, empty, phone"]
+
+
+def test_a_folder_whose_name_gives_no_id_is_named_with_what_to_do(tmp_path: Path) -> None:
+    put(tmp_path, "north/1.jpg", "лес/1.jpg")
+    with pytest.raises(UsageError, match=f"^{tmp_path}/лес: no camera id .* rename it, or run it"):
+        cameras_in_folder(tmp_path)
+
+
 def test_overflow_folders_belong_to_their_camera(tmp_path: Path) -> None:
     put(tmp_path, "north/100RECNX/1.jpg", "north/101RECNX/1.jpg", "south/DCIM/102RECNX/1.jpg")
     assert [camera.camera_id for camera in cameras_in_folder(tmp_path)] == ["north", "south"]
@@ -115,6 +129,13 @@ def test_folders_of_camera_folders_are_refused_unless_each_is_one_camera(tmp_pat
         "site-1",
         "site-2",
     ]
+
+
+def test_folders_of_years_are_no_cameras_if_cameras_are_in_them(tmp_path: Path) -> None:
+    put(tmp_path, "2025/north/1.jpg", "2025/south/1.jpg", "2026/north/1.jpg")
+    with pytest.raises(UsageError, match=r"2025: its folders north and south look like cameras"):
+        cameras_in_folder(tmp_path)
+    assert len(cameras_in_folder(tmp_path, one_camera=True)) == 2
 
 
 def test_cards_and_visits_of_a_camera_are_taken_as_they_are(tmp_path: Path) -> None:

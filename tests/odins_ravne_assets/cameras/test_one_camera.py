@@ -33,6 +33,7 @@ def found(root: Path) -> tuple[str, tuple[str, ...]] | None:
         ["räv/1.jpg", "相机/1.jpg"],
         ["site1/1.jpg", "site2/1.jpg", "map.jpg"],
         ["a/DCIM/1.jpg", "b/100RECNX/1.jpg", "map.jpg"],
+        ["camera1/IMG_0001.JPG", "camera2/IMG_0001.JPG", "IMG_0001.JPG"],
         ["north/1.jpg", "south/1.jpg", "photos/1.jpg", "2026-05-01/1.jpg", "notes/a.txt"],
     ],
 )

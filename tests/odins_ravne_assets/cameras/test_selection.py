@@ -79,6 +79,17 @@ def test_a_camera_that_is_named_is_one_and_a_line_says_so(
     assert "look like cameras; their media are all of camera north" in logged[0]
 
 
+def test_folders_beside_media_are_of_one_camera_and_a_line_says_so(
+    select: Select, logged: list[str], tmp_path: Path
+) -> None:
+    put(tmp_path, "study/north/IMG_0001.JPG", "study/south/IMG_0001.JPG", "study/map.jpg")
+    assert select("study") == ["study -> study"]
+    assert "its folders north and south, and the media beside them, are all of camera" in logged[0]
+    put(tmp_path, "card/DCIM/100RECNX/IMG_0001.JPG", "card/a/1.jpg", "card/b/1.jpg", "card/1.jpg")
+    assert select("card") == ["card -> card"]
+    assert len(logged) == 1
+
+
 def test_what_was_one_camera_stays_one(
     select: Select, study: Path, catalog: CameraCatalog, tmp_path: Path
 ) -> None:
