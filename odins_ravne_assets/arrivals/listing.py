@@ -3,16 +3,17 @@
 An upload is new if the camera's media table does not hold it (path, size and date). Its date alone
 decides nothing: S3 dates a multipart upload by its beginning, and dates are whole seconds. So the
 next listing requests a failed run again. A fingerprint sums up a camera's media; the table is read
-only when the fingerprint has changed since the two last agreed.
+only when the fingerprint has changed since the two last agreed. This comparison lists the camera's
+media again, in as many scans as it takes.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from odins_ravne_assets.arrivals.routing import CameraMedium, QuarantinedUpload, camera_of_key
-from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
+from odins_ravne_assets.munin.media.raw_pairs import Stretch, without_raw_copies
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,8 +23,30 @@ if TYPE_CHECKING:
 MAX_PAGES = 20
 PAGE_SIZE = 1000
 
+# Cameras whose fingerprints the cursor holds; others are compared in each listing.
+MAX_AGREED = 5000
+
 # The media of a camera's table as (path, bytes, modified_ns); empty if there is no table.
 Known = Callable[[str], set[tuple[str, int, int]]]
+
+
+@dataclass
+class Comparison:
+    """The progress of the comparison of a camera's listed media with its table.
+
+    Args:
+        camera, footage, fingerprint: as listed.
+        began: when the listing began that found them.
+        after: the last key that was compared, below `uploads.url`; "": none yet.
+        newest: when the newest upload that the table does not hold arrived; None: none so far.
+    """
+
+    camera: str
+    footage: str
+    fingerprint: str
+    began: float
+    after: str = ""
+    newest: float | None = None
 
 
 @dataclass
@@ -36,7 +59,10 @@ class Sweep:
         camera, footage: the camera whose media are being summed up, and their folder; "": none.
         sum: the fingerprint so far, independent of the order of media.
         newest: when the newest of them arrived.
-        agreed: by camera, the fingerprint that agreed with its table.
+        agreed: by camera, the fingerprint that agreed with its table, of the listing before.
+        confirmed: the same, of this listing.
+        comparing: the comparison in progress; the listing waits for it.
+        is_reported: a remark says that it takes long.
         unseen: paths that were in quarantine when it began and were not listed since.
     """
 
@@ -48,14 +74,25 @@ class Sweep:
     newest: float = 0.0
     agreed: dict[str, str] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
+    confirmed: dict[str, str] = field(default_factory=dict)
+    comparing: Comparison | None = None
+    is_reported: bool = False
 
     def mark_seen(self, of: str) -> None:
         """Record that a path that may be in quarantine still exists."""
         if of in self.unseen:
             self.unseen.remove(of)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    def agree(self, camera: str, fingerprint: str) -> None:
+        """Record that a camera's media agree with its table."""
+        self.agreed.pop(camera, None)
+        if len(self.confirmed) < MAX_AGREED or camera in self.confirmed:
+            self.confirmed[camera] = fingerprint
+
+    def end(self) -> None:
+        """Record the end of the listing; cameras that it did not find are forgotten."""
+        self.began, self.after, self.is_reported = 0.0, "", False
+        self.agreed, self.confirmed = self.confirmed, {}
 
 
 @dataclass(frozen=True)
@@ -99,7 +136,8 @@ def list_pages(
                 return
         if not answer["IsTruncated"]:
             yield from _finish(sweep)
-            sweep.began, sweep.after = 0.0, ""
+            if sweep.comparing is None:
+                sweep.end()
             return
 
 
@@ -121,37 +159,57 @@ def _take(
 def _finish(sweep: Sweep) -> Iterator[ListedCamera]:
     fingerprint = f"{sweep.sum:016x}"
     sweep.mark_seen(sweep.footage)
-    if sweep.camera and sweep.agreed.get(sweep.camera) != fingerprint:
+    if sweep.camera and sweep.agreed.get(sweep.camera) == fingerprint:
+        sweep.agree(sweep.camera, fingerprint)
+    elif sweep.camera:
         yield ListedCamera(sweep.camera, sweep.footage, sweep.newest, fingerprint)
     sweep.camera, sweep.footage, sweep.sum, sweep.newest = "", "", 0, 0.0
 
 
-def newest_missing(
+def compare(
     s3: "S3Client",
     bucket: str,
     prefix: str,
-    listed: ListedCamera,
+    comparison: Comparison,
     pattern: str,
     known: set[tuple[str, int, int]],
-) -> float | None:
-    """Return the time of the newest upload that is not in a camera's table; None if all are.
+    enough: Callable[[], bool],
+) -> bool:
+    """Continue a comparison; return True if it is complete.
 
     Args:
         prefix: see `list_pages`.
         known: the media of the camera's table.
+        enough: returns True when time is up; the next call continues after the last key.
     """
-    newest = None
-    folder = f"{prefix}{listed.footage}/"
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
+    folder = f"{prefix}{comparison.footage}/"
+    start = {"StartAfter": prefix + comparison.after} if comparison.after else {}
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=folder, PaginationConfig={"PageSize": PAGE_SIZE}, **start
+    )
     objects = (found for page in pages for found in page.get("Contents", ()))
-    for found in without_raw_copies(objects, lambda each: each["Key"]):
+    stretch = Stretch(objects, lambda each: each["Key"], enough)
+    for found in without_raw_copies(stretch, lambda each: each["Key"]):
         owner = camera_of_key(found["Key"][len(prefix) :], pattern, found["Size"])
-        if owner != CameraMedium(listed.camera_id, listed.footage):
+        if owner != CameraMedium(comparison.camera, comparison.footage):
             continue
         path, modified = found["Key"][len(folder) :], int(found["LastModified"].timestamp())
         if (path, found["Size"], modified * 10**9) not in known:
-            newest = max(newest or 0.0, float(modified))
-    return newest
+            comparison.newest = max(comparison.newest or 0.0, float(modified))
+    comparison.after = stretch.after[len(prefix) :] or comparison.after
+    return stretch.is_complete
+
+
+def slow_round(place: str, seconds: float, stated: float) -> str:
+    """Return the remark on a listing that takes longer than it should.
+
+    Args:
+        stated: seconds that it may take.
+    """
+    return (
+        f"{place}: one listing of all files has taken {seconds / 60:.0f} minutes so far, more than "
+        f"{stated / 60:.0f}: new footage is found late; see docs/new-footage.md"
+    )
 
 
 def _number(*parts: object) -> int:

@@ -60,6 +60,8 @@ class SensorState:
 
     def quarantine(self, upload: QuarantinedUpload) -> bool:
         """Add an upload to the quarantine; return True if it was not reported before."""
+        path = upload.path.encode(errors="backslashreplace").decode()  # cursors are UTF-8
+        upload = QuarantinedUpload(path, upload.reason)
         new = upload.path not in self.quarantined
         if new and _digest(upload.path) in self.reported:
             return False

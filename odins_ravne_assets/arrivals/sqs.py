@@ -121,7 +121,7 @@ def _is_upload(record: dict[str, Any]) -> bool:
 def _upload_event(record: dict[str, Any]) -> UploadEvent:
     bucket, found = record["s3"]["bucket"], record["s3"]["object"]
     at = _seconds(record["eventTime"])
-    return UploadEvent(bucket["name"], unquote_plus(found["key"]), at, _size(found))
+    return UploadEvent(bucket["name"], _key(unquote_plus(found["key"])), at, _size(found))
 
 
 def _eventbridge_uploads(event: dict[str, Any]) -> tuple[UploadEvent, ...]:
@@ -129,7 +129,12 @@ def _eventbridge_uploads(event: dict[str, Any]) -> tuple[UploadEvent, ...]:
         return ()
     bucket, found = event["detail"]["bucket"], event["detail"]["object"]
     at = _seconds(event["time"])
-    return (UploadEvent(bucket["name"], str(found["key"]), at, _size(found)),)
+    return (UploadEvent(bucket["name"], _key(str(found["key"])), at, _size(found)),)
+
+
+def _key(text: str) -> str:
+    """Return a key in valid Unicode, as all keys of S3 are: JSON may hold half a surrogate pair."""
+    return text.encode(errors="replace").decode()
 
 
 def _seconds(text: str) -> float:

@@ -18,12 +18,14 @@ class Camera:
         footage_url: the place of footage that the next run reads, or reads again. The results list
             all sources of the camera: see munin/media/sources.py.
         earlier_footage: the places that were `footage_url` before, the first one first.
+        earlier_ids: the ids before it was renamed, the first one first.
     """
 
     camera_id: str
     footage_url: str
     output_url: str
     earlier_footage: tuple[str, ...] = ()
+    earlier_ids: tuple[str, ...] = ()
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -32,6 +34,10 @@ class Camera:
 
 
 REQUIRED_KEYS = ("camera_id", "footage_url", "output_url")
+
+
+# The files of cameras that were forgotten: a sensor of uploads does not add them again.
+FORGOTTEN_SUFFIX = ".forgotten"
 
 
 class CameraCatalog:
@@ -49,6 +55,42 @@ class CameraCatalog:
         """
         key = f"{parse_camera_id(camera.camera_id)}.json"
         self._store.write_bytes(key, json.dumps(asdict(camera), indent=2).encode() + b"\n")
+        self._store.delete(f"{camera.camera_id}{FORGOTTEN_SUFFIX}")
+
+    def forget(self, camera_id: str) -> None:
+        """Remove a camera, and note that it was: see `is_forgotten`.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        name = parse_camera_id(camera_id)
+        self._store.write_bytes(f"{name}{FORGOTTEN_SUFFIX}", b"")
+        self._store.delete(f"{name}.json")
+
+    def is_forgotten(self, camera_id: str) -> bool:
+        """Return True if a camera was removed by a person, and not added again since."""
+        return self._store.exists(f"{parse_camera_id(camera_id)}{FORGOTTEN_SUFFIX}")
+
+    def remove(self, camera_id: str) -> None:
+        """Remove the entry of a camera that was renamed."""
+        self._store.delete(f"{parse_camera_id(camera_id)}.json")
+
+    def current(self, identifier: str, footage_url: str) -> Camera | None:
+        """Return the camera that footage is of, by an id of it: also by one before a rename.
+
+        Args:
+            footage_url: a place of its footage; an earlier id alone may be another camera's today.
+
+        Raises:
+            UsageError: the file of a camera is damaged.
+        """
+        for camera in self.list():
+            if camera.camera_id == identifier:
+                return camera
+            places = {place.rstrip("/") for place in camera.places}
+            if identifier in camera.earlier_ids and footage_url.rstrip("/") in places:
+                return camera
+        return None
 
     def get(self, identifier: str) -> Camera:
         """Return the camera of an id.
@@ -86,9 +128,10 @@ class CameraCatalog:
         path = self._store.root / key
         try:
             tree = json.loads(self._store.read_bytes(key))
-            earlier = tuple(str(place) for place in tree.pop("earlier_footage", ()))
+            earlier = tuple(str(place) for place in tree.get("earlier_footage", ()))
+            ids = tuple(str(each) for each in tree.get("earlier_ids", ()))
             known = {name: str(tree[name]) for name in REQUIRED_KEYS}  # newer keys are ignored
-            camera = Camera(**known, earlier_footage=earlier)
+            camera = Camera(**known, earlier_footage=earlier, earlier_ids=ids)
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
             raise UsageError(
                 f"{path}: is not a camera's file; delete it and add the camera again"

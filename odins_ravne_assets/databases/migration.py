@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.errors import StoreError, UsageError
+from resources.errors import RavneError, StoreError, UsageError
 from resources.printable import printable
 from resources.storage.local_store import LocalStore
 
@@ -60,7 +60,8 @@ def migrate(instance: "dg.DagsterInstance", folder: Path, on_message: OnMessage)
 
     Raises:
         UsageError: they are of a newer Dagster.
-        StoreError: one is damaged, or the disk is full. The databases are as before.
+        StoreError: one is damaged, the disk is full, or Dagster's migration fails. The databases
+            are as before.
     """
     on_message(f"DAGSTER_HOME {folder}: is of an older Dagster; its databases are migrated")
     copy = _copy_databases(folder, on_message)
@@ -68,10 +69,16 @@ def migrate(instance: "dg.DagsterInstance", folder: Path, on_message: OnMessage)
     LocalStore(folder).write_bytes(MIGRATION_MARKER, marker)
     try:
         _upgrade(instance)
-    except BaseException:
+    except BaseException as error:
         _restore(folder, copy)
         shutil.rmtree(copy)
-        raise
+        if isinstance(error, RavneError) or not isinstance(error, Exception):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise StoreError(
+            f"DAGSTER_HOME {folder}: its databases cannot be migrated ({reason}); they are as "
+            "before. Check the disk, or set DAGSTER_HOME to another folder"
+        ) from error
     (folder / MIGRATION_MARKER).unlink()
     on_message(
         f"the databases are migrated to Dagster {version('dagster')}; the copy from before is "

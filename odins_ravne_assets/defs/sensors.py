@@ -61,6 +61,11 @@ def new_footage(
     if not profile.uploads.url:
         return dg.SkipReason("the profile sets no uploads.url: there is nothing to watch")
     state = SensorState.read(context.cursor)
+    if state.begun_anew:
+        context.log.warning(
+            f"the stored cursor cannot be read ({printable(state.begun_anew)}): the sensor begins "
+            "anew, and lists all uploads again; finished work stays"
+        )
     in_quarantine = dict(state.quarantined)
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
     now = clients.clock.now() if clients else system_clock().now()
@@ -152,6 +157,8 @@ def _log_scan(
         f"new files: {scan.new_files}; cameras that are still being uploaded: {scan.pending}, "
         f"complete: {len(scan.run_requests)}"
     )
+    for remark in scan.remarks:
+        context.log.warning(printable(remark))
     for each in quarantined:
         context.log.warning(f"quarantine: {printable(each.path)}: {each.reason}")
 

@@ -19,7 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from resources.settings.clock_corrections import parse_shift, parse_utc_offset
 from resources.settings.time_zones import parse_time_zone
-from resources.spreadsheets.values import is_day_alone, parse_date_end, parse_number, parse_time
+from resources.spreadsheets.values import (
+    is_day_alone,
+    parse_boolean,
+    parse_date_end,
+    parse_number,
+    parse_time,
+)
 
 # All columns of Camtrap DP 1.0.2's deployments, in the standard's order.
 DEPLOYMENT_COLUMNS = (
@@ -229,7 +235,7 @@ class Deployment(BaseModel):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if self.starts and self.ends and self.ends < self.starts:
+        if self._ends_before_start():
             raise ValueError(
                 f"deploymentEnd {self.deploymentEnd} is before deploymentStart "
                 f"{self.deploymentStart}"
@@ -240,6 +246,12 @@ class Deployment(BaseModel):
             )
         self._check_outages()
         return self
+
+    def _ends_before_start(self) -> bool:
+        """True if the end is before the start; of two instants, whatever their offsets are."""
+        if self.start and self.end and self.start.tzinfo and self.end.tzinfo:
+            return self.end < self.start
+        return bool(self.starts and self.ends and self.ends < self.starts)
 
     def _check_outages(self) -> None:
         for number, (start, end) in enumerate(self.outage_times(), start=1):
@@ -282,7 +294,7 @@ def _remark(column: str, text: str) -> str:
         if column in NUMBER_COLUMNS:
             return _number(column, text)
         if column in BOOLEAN_COLUMNS:
-            return _boolean(text)
+            return str(parse_boolean(text)).lower()
         if column == "featureType" and text not in FEATURE_TYPES:
             raise ValueError(f"allowed are {', '.join(FEATURE_TYPES)}")
     except ValueError as error:
@@ -299,13 +311,6 @@ def _number(column: str, text: str) -> str:
     if column in INTEGER_COLUMNS and number != round(number):
         raise ValueError("allowed is a whole number")
     return f"{number:.10g}"
-
-
-def _boolean(text: str) -> str:
-    word = text.casefold()
-    if word not in {"true", "false", "1", "0", "yes", "no"}:
-        raise ValueError("allowed are true and false")
-    return "true" if word in {"true", "1", "yes"} else "false"
 
 
 def _check_swapped(row: Mapping[str, Any]) -> None:

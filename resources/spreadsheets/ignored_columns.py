@@ -9,6 +9,7 @@ from resources.printable import printable
 from resources.spreadsheets.tables import Table
 
 MAX_NAMED = 10  # columns in a warning
+CLOSE = 0.75  # the least ratio of difflib at which a column may be meant
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,16 @@ def warn_of_ignored_columns(table: Table, known: Collection[str]) -> None:
 
 def _with_hint(name: str, free: Collection[str]) -> str:
     exact = {each.casefold(): each for each in free}
-    close = difflib.get_close_matches(name.casefold(), exact, n=1, cutoff=0.75)
+    # Of equally close names the first: Problem1_from, not Problem9_from.
+    folded = name.casefold()
+    close = max(exact, key=lambda each: _closeness(folded, each), default="")
     shown = name if len(name) <= 60 else f"{name[:60]}…"
-    return f"{shown} (did you mean {exact[close[0]]}?)" if close else shown
+    is_close = _closeness(folded, close) >= CLOSE
+    return f"{shown} (did you mean {exact[close]}?)" if is_close else shown
+
+
+def _closeness(name: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, name, other).ratio()
 
 
 @cache

@@ -20,6 +20,7 @@ MAX_BYTES = 512 * 1024**2
 MAX_ROWS = 5_000_000
 MAX_COLUMNS = 1_000
 ZIP_START = b"PK\x03\x04"
+MISSING = "NA"  # as R writes a missing value into a CSV
 
 # Errors of formulas as spreadsheets show them, in any language: #N/A, #REF!, #NAMN?, Err:508.
 _ERROR = re.compile(r"#(?:N/A|I/T|[A-ZÀ-Ý/]{2,20}[0-9]?[!?])|Err:\d{3}")
@@ -31,7 +32,8 @@ Record = tuple[int, list[str]]
 
 
 class Cells(Mapping[str, str]):
-    """The cells of a row by their column: stripped text without formula mark; "" is empty."""
+    """The cells of a row by their column: stripped text without formula mark; "" is empty, or
+    MISSING."""
 
     __slots__ = ("_places", "_texts")
 
@@ -207,7 +209,7 @@ def _rows(
     rows: list[Row] = []
     filled: set[int] = set()
     for line, record in records:
-        texts = [unmark(text.strip()).strip() for text in record]
+        texts = [_cell(text) for text in record]
         if not any(texts):
             continue
         if any(texts[len(names) :]):
@@ -220,6 +222,11 @@ def _rows(
         pooled = tuple(pool.setdefault(text, text) for text in texts[: len(names)])
         rows.append(Row(line, Cells(places, pooled)))
     return tuple(rows), filled
+
+
+def _cell(text: str) -> str:
+    plain = unmark(text.strip()).strip()
+    return "" if plain == MISSING else plain
 
 
 def _check_errors(name: str, rows: Iterable[Row], used: Collection[str]) -> None:

@@ -9,6 +9,17 @@ from datetime import date, datetime, time
 
 MAX_DIGITS = 15  # a spreadsheet keeps no more digits of a number
 
+# Booleans as spreadsheets save them in their languages: English, Swedish, Norwegian, Danish, German,
+# Dutch, French, Spanish, Portuguese, Italian, Finnish, Polish.
+TRUE_WORDS = frozenset(
+    {"true", "1", "yes", "sant", "sann", "sand", "wahr", "waar", "vrai", "verdadero", "verdadeiro"}
+    | {"vero", "tosi", "prawda"}
+)
+FALSE_WORDS = frozenset(
+    {"false", "0", "no", "falskt", "usann", "falsk", "falsch", "onwaar", "faux", "falso"}
+    | {"epätosi", "fałsz"}
+)
+
 _COUNT = re.compile(rf"(\d{{1,{MAX_DIGITS}}})(?:[.,]0{{1,{MAX_DIGITS}}})?")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
 _DAY = r"(?P<day>(?P<a>\d{1,4})(?P<separator>[-/.])(?P<b>\d{1,2})(?P=separator)(?P<c>\d{1,4})\.?)"
@@ -49,6 +60,18 @@ def parse_number(text: str, *, decimal_comma: bool) -> float:
         hint = "" if decimal_comma or "," not in text else "; this table has no decimal commas"
         raise ValueError(f"allowed is a number, as 59.32, without separators of thousands{hint}")
     return float(plain)
+
+
+def parse_boolean(text: str) -> bool:
+    """Return True or False: `true`, and the words of a spreadsheet in its language.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    word = text.casefold()
+    if word not in TRUE_WORDS | FALSE_WORDS:
+        raise ValueError("allowed are true and false")
+    return word in TRUE_WORDS
 
 
 def parse_time(text: str) -> datetime:

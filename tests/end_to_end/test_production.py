@@ -14,17 +14,23 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import boto3
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
+from dagster._utils.tags import TagConcurrencyLimitsCounter
 from dagster_ui import wait_for
 from moto.server import ThreadedMotoServer
 from paths import ROOT
 
 from odins_ravne_assets.instance_home import DAGSTER_YAML, prepare_home
+from odins_ravne_assets.runs.heartbeat import EXPIRY_SECONDS, HeartbeatWatch
+from odins_ravne_assets.runs.liveness import close_dead_runs, running_here
 from resources.errors import UsageError
 from resources.launch.slots import LaunchSlots
 
@@ -37,10 +43,40 @@ SERVICES = ("ravne-code", "ravne-daemon", "ravne-webserver")
 BIN = "/opt/ravne/bin"
 # On a busy machine.
 READY_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS = 90.0, 30.0
+# A run that waits for its job, on another server, at the moment when the server is lost.
+LOST_SERVER = """
+import os, signal, socket, sys
+socket.gethostname = lambda: "server-a"
+import dagster as dg
+from odins_ravne_assets.runs.liveness import running_here
+from resources.clock import system_clock
+from resources.launch.slots import LaunchSlots
+
+run = dg.DagsterRun(
+    "camera", status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": "north"}
+)
+with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+    instance.add_run(run)
+    with running_here(instance, run, system_clock()):
+        assert LaunchSlots(instance, run.run_id, "replaced", 1).take("unit 0")
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
 STATE = """{
   workspaceOrError {... on Workspace {locationEntries {name loadStatus}}}
   instance {daemonHealth {allDaemonStatuses {daemonType required healthy}}}
 }"""
+
+
+class SteppedClock:
+    """A clock that the test moves."""
+
+    time = 1_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float, wake: Event | None = None) -> bool:
+        return bool(wake and wake.wait(60))
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +174,44 @@ def test_the_slots_of_an_account_are_shared_through_postgres(home: Path) -> None
         assert not other.take("unit 0")
         one.retain(set())
         assert other.take("unit 0")
+
+
+def test_a_lost_server_is_replaced(home: Path) -> None:
+    """Its run is ended and retried, its slot and its camera are free; a live run goes on."""
+    clock = SteppedClock()
+    watch = HeartbeatWatch(clock)
+    lost = subprocess.run([sys.executable, "-W", "ignore", "-c", LOST_SERVER, str(home)])
+    assert lost.returncode == -signal.SIGKILL
+    with dg.DagsterInstance.from_config(str(home)) as here:
+        tags = {"dagster/partition": "north"}
+        [before] = here.get_runs(dg.RunsFilter(tags=tags))
+        queued = dg.DagsterRun("camera", tags=tags)
+        alive = dg.DagsterRun("camera", status=dg.DagsterRunStatus.STARTED)
+        here.add_run(alive)
+        slots = LaunchSlots(here, alive.run_id, "replaced", 1)
+        with running_here(here, alive, clock):
+            close_dead_runs(here, watch)
+            assert not slots.take("unit 0")
+            assert is_blocked(here, queued)
+            for _ in range(round(EXPIRY_SECONDS / 60)):
+                clock.time += 60
+                close_dead_runs(here, watch)
+            after = here.get_run_by_id(before.run_id)
+            assert after and after.status == dg.DagsterRunStatus.FAILURE
+            assert should_retry(after, here)
+            assert not is_blocked(here, queued)
+            assert slots.take("unit 0")
+            still = here.get_run_by_id(alive.run_id)
+            assert still and still.status == dg.DagsterRunStatus.STARTED
+            slots.retain(set())
+
+
+def is_blocked(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return True if Dagster's queue holds a run back, by the limit of runs of a camera."""
+    queue = instance.get_concurrency_config().run_queue_config
+    assert queue
+    started = instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
+    return TagConcurrencyLimitsCounter(queue.tag_concurrency_limits, started).is_blocked(run)
 
 
 @pytest.mark.parametrize(

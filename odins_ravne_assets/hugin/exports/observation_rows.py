@@ -37,7 +37,8 @@ HELP = (
     "from; any other name of the taxonomy is possible.",
     "Leave confirmed_species empty where you do not know. An empty cell changes nothing.",
     "Write nothing if there is no animal, machine to withdraw a label.",
-    "The column comment is for remarks on a label.",
+    "Write setup, pickup, staff or calibration for people at work on the camera: they are no visit.",
+    "The column comment is for remarks on a label. They are stored with it.",
     "Rows may be sorted, filtered and deleted. Do not change the columns observation_id and "
     "first_detection: they identify the visit.",
     "To import the labels, save this file and run:  munin correct RESULTS observations.xlsx --by "
@@ -119,7 +120,7 @@ def write_observations_xlsx(rows: pl.DataFrame, taxonomy: Taxonomy, path: Path) 
 
 
 def offered_names(taxonomy: Taxonomy) -> list[str]:
-    """Return the names to choose from: words for what is no animal, then the project's taxa.
+    """Return the names to choose from: words for what is no species, then the project's taxa.
 
     Without a list of the project, all of the taxonomy.
     """

@@ -20,7 +20,7 @@ SPECIAL_LABELS = {
 # Withdraws the labels of reviewers, so that the models' label is in effect.
 WITHDRAWAL = "machine"
 # Those of the words that are offered to choose from.
-OFFERED_LABELS = ("nothing", "unknown", "person", "vehicle", WITHDRAWAL)
+OFFERED_LABELS = ("nothing", "unknown", "person", "vehicle", *STAFF_LABELS, WITHDRAWAL)
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ Known = set[tuple[str, int, int]]
 
 
 @pytest.fixture(autouse=True)
-def no_long_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("odins_ravne_assets.arrivals.sqs.LONG_POLL_SECONDS", 0)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,7 @@ def test_a_migration_that_fails_leaves_the_databases_as_they_were(
         raise OSError("disk I/O error")
 
     monkeypatch.setattr(migration, "_upgrade", fail)
-    with pytest.raises(UsageError, match="disk I/O error"):
+    with pytest.raises(StoreError, match=r"cannot be migrated \(disk I/O error\); they are as bef"):
         prepare_home()
     monkeypatch.undo()
     monkeypatch.setenv("DAGSTER_HOME", str(old_home))

@@ -111,6 +111,13 @@ def test_a_zone_has_the_offset_of_each_local_time_and_remarks_on_those_it_repeat
     assert (found or "").startswith(remark or "") and bool(found) == bool(remark)
 
 
+def test_the_order_of_two_instants_is_that_of_their_times_in_utc() -> None:
+    late, early = "2026-10-25T02:50:00+02:00", "2026-10-25T02:10:00+01:00"  # 20 minutes apart
+    assert row(deploymentStart=late, deploymentEnd=early).deploymentEnd == early
+    with pytest.raises(ValidationError, match="is before deploymentStart"):
+        row(deploymentStart=early, deploymentEnd=late)
+
+
 # The table
 
 

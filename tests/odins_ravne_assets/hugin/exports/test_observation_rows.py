@@ -92,7 +92,7 @@ def test_cells_of_the_workbook_are_texts_and_numbers_never_formulas(store: Local
     (choice,) = book["observations"].data_validations.dataValidation
     names = [cell.value for cell in book["names"]["A"]]
     assert choice.formula1 == f"'names'!$A$2:$A${len(names)}"
-    assert {"nothing", "person", "red fox"} <= set(names)
+    assert {"nothing", "person", "setup", "calibration", "red fox"} <= set(names)
 
 
 def test_names_to_choose_from_are_those_of_the_project_and_are_read() -> None:

@@ -223,7 +223,7 @@ def test_a_damaged_file_of_the_ledger_is_named_on_the_page(
     source.write_bytes("ledger/one.parquet", b"PAR1 and no more")
     results = load_camera_results(source, source, Privacy())
     assert list(warnings(results.effort, [results], Privacy())) == [
-        "ridge: the costs in ledger/one.parquet are left out: the file cannot be read."
+        "camera7: the costs in ledger/one.parquet are left out: the file cannot be read."
     ]
 
 
