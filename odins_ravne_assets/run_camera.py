@@ -21,9 +21,10 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from odins_ravne_assets import definitions
+from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.register import CameraRegister
 from odins_ravne_assets.databases.locked import locked_database
-from odins_ravne_assets.defs.assets import CAMERAS
-from odins_ravne_assets.instance_home import home
+from odins_ravne_assets.instance_home import catalog_folder, home
 from odins_ravne_assets.runs.event_stream import emit_event
 from odins_ravne_assets.runs.execute_in_location import execute_in_location
 from odins_ravne_assets.runs.liveness import (
@@ -99,7 +100,7 @@ def is_home_full(error: BaseException | None) -> bool:
 def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, Any]:
     """Run the job and return its outcome."""
     camera_id = request["camera_id"]
-    instance.add_dynamic_partitions(str(CAMERAS.name), [camera_id])
+    CameraRegister(CameraCatalog(catalog_folder()), instance).add_partition(camera_id)
     close_dead_runs(instance)
     result = execute_in_location(
         instance,

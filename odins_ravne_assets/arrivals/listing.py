@@ -183,9 +183,12 @@ def compare(
         enough: returns True when time is up; the next call continues after the last key.
     """
     folder = f"{prefix}{comparison.footage}/"
-    start = {"StartAfter": prefix + comparison.after} if comparison.after else {}
+    start = prefix + comparison.after if comparison.after else folder
     pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=folder, PaginationConfig={"PageSize": PAGE_SIZE}, **start
+        Bucket=bucket,
+        Prefix=folder,
+        StartAfter=start,
+        PaginationConfig={"PageSize": PAGE_SIZE},
     )
     objects = (found for page in pages for found in page.get("Contents", ()))
     stretch = Stretch(objects, lambda each: each["Key"], enough)

@@ -148,8 +148,8 @@ class S3UploadSource:
     def _list_until(self, state: SensorState, now: float, is_over: Callable[[], bool]) -> None:
         sweep = state.sweep
         if sweep.comparing is not None:
-            self._compare(state, now, is_over)
-            if sweep.comparing is not None or is_over():
+            is_complete = self._compare(state, now, is_over)
+            if not is_complete or is_over():
                 return
         if _is_full(state):
             return
@@ -167,20 +167,24 @@ class S3UploadSource:
                 sweep.comparing = _comparison(each, sweep.began)
                 self._compare(state, now, is_over)
 
-    def _compare(self, state: SensorState, now: float, is_over: Callable[[], bool]) -> None:
-        """Compare a listed camera with its table; add it if uploads are missing there."""
+    def _compare(self, state: SensorState, now: float, is_over: Callable[[], bool]) -> bool:
+        """Compare a listed camera with its table; add it if uploads are missing there.
+
+        Returns:
+            False if time is up: the next scan continues.
+        """
         comparison = state.sweep.comparing
         assert comparison is not None
         camera = comparison.camera
         if camera in state.cameras.pending or self.is_running(camera):
             state.sweep.comparing = None  # the next listing compares with the new table
-            return
+            return True
         try:
             known = self.known(camera)
         except RavneError as error:  # harms this camera alone
             self._remarks.append(f"camera {camera}: {error}")
             state.sweep.comparing = None
-            return
+            return True
         if not compare(
             self.clients.of("s3"),
             self._bucket,
@@ -190,14 +194,15 @@ class S3UploadSource:
             known,
             is_over,
         ):
-            return
+            return False
         state.sweep.comparing = None
         if comparison.newest is None:
             state.sweep.agree(camera, comparison.fingerprint)
-            return
+            return True
         cameras, began = state.cameras, comparison.began
         cameras.add_listed(camera, comparison.footage, comparison.newest, now, began)
         self._new_files += 1
+        return True
 
     def _quarantine(self, state: SensorState, refused: QuarantinedUpload) -> None:
         state.sweep.mark_seen(refused.path)

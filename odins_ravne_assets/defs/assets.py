@@ -12,6 +12,7 @@ import dagster as dg
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.deployments import profile_for_camera
 from odins_ravne_assets.cameras.media_samples import MediaSamples
+from odins_ravne_assets.cameras.register import PARTITIONS
 from odins_ravne_assets.cameras.results_store import store_of, store_opener
 from odins_ravne_assets.defs.automation import UPDATE_LABELS, UPDATE_VISITS
 from odins_ravne_assets.defs.checks import check_specs
@@ -43,7 +44,7 @@ PROFILE = os.environ.get("MUNIN_PROFILE", "local")
 OVERRIDES: dict[str, Any] = json.loads(os.environ.get(OVERRIDES_VARIABLE, "{}"))
 VERSIONS = code_versions(load_profile(PROFILE, OVERRIDES))
 
-CAMERAS = dg.DynamicPartitionsDefinition(name="camera")
+CAMERAS = dg.DynamicPartitionsDefinition(name=PARTITIONS)
 
 # Stages 1 to 3 in order: one step launch runs all that are selected, so that a machine boots once
 # and crops are not copied between machines.

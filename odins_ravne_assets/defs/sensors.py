@@ -15,6 +15,7 @@ from odins_ravne_assets.arrivals.sensor_state import (
     UploadSource,
 )
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cameras.register import PARTITION_TAG, CameraRegister
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cameras.selection import camera_for_upload
 from odins_ravne_assets.defs.assets import CAMERAS
@@ -37,6 +38,10 @@ ACTIVE_STATUSES = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
+DELETED_PARTITION = (
+    "its partition was deleted, so the camera is forgotten; its results and footage stay. To add "
+    "it again: munin batch INPUT OUTPUT --camera ID"
+)
 QUARANTINE_COLUMNS = dg.TableSchema([dg.TableColumn("file or folder"), dg.TableColumn("why")])
 
 quarantine = dg.AssetSpec(
@@ -66,6 +71,8 @@ def new_footage(
             f"the stored cursor cannot be read ({printable(state.begun_anew)}): the sensor begins "
             "anew, and lists all uploads again; finished work stays"
         )
+    for camera_id in CameraRegister(catalog, context.instance).forget_deleted():
+        context.log.warning(f"{camera_id}: {DELETED_PARTITION}")
     in_quarantine = dict(state.quarantined)
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
     now = clients.clock.now() if clients else system_clock().now()
@@ -83,7 +90,7 @@ def new_footage(
         else:
             catalog.put(camera)
             new_cameras.append(camera.camera_id)
-            requests.append(_run_request(request))
+            requests.append(_run_request(request, camera.camera_id))
     _log_scan(context, scan, quarantined)
     return dg.SensorResult(
         run_requests=requests,
@@ -110,14 +117,17 @@ def _upload_source(
     instance: dg.DagsterInstance,
     catalog: CameraCatalog,
 ) -> UploadSource:
-    cameras = {camera.camera_id: camera for camera in catalog.list()}
+    known_cameras = catalog.list()
+    cameras = {each: camera for camera in known_cameras for each in camera.earlier_ids}
+    cameras |= {camera.camera_id: camera for camera in known_cameras}
 
     def known(camera_id: str) -> set[tuple[str, int, int]]:
         camera = cameras.get(camera_id)
         return _known_files(camera, profile) if camera else set()
 
     def is_running(camera_id: str) -> bool:
-        tags = {"dagster/partition": camera_id}
+        camera = cameras.get(camera_id)
+        tags = {PARTITION_TAG: camera.camera_id if camera else camera_id}
         return bool(instance.get_runs(RunsFilter(tags=tags, statuses=ACTIVE_STATUSES), limit=1))
 
     url = profile.uploads.url or ""
@@ -145,9 +155,10 @@ def _known_files(camera: Camera, profile: Profile) -> set[tuple[str, int, int]]:
     return found
 
 
-def _run_request(request: CameraRunRequest) -> dg.RunRequest:
+def _run_request(request: CameraRunRequest, camera_id: str) -> dg.RunRequest:
+    """Return the run; `camera_id` differs from the upload's name if the camera was renamed."""
     tags = {"munin/started-by": "new footage", "munin/new-files": str(request.files)}
-    return dg.RunRequest(run_key=request.run_key, partition_key=request.camera_id, tags=tags)
+    return dg.RunRequest(run_key=request.run_key, partition_key=camera_id, tags=tags)
 
 
 def _log_scan(

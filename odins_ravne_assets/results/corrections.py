@@ -27,6 +27,7 @@ from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_model_tax
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import check_same_journal
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from odins_ravne_assets.results.renamed_camera import load_earlier_ids
 from resources.errors import UsageError
 from resources.printable import printable
 from resources.settings.profile import Profile
@@ -80,7 +81,10 @@ def import_corrections(
     file = read_review_file(path, column)
     open_store = store_opener(profile)
     stores = {each.camera_id: open_store(each.output_url) for each in cameras}
-    names = {each.camera_id: _names(each) for each in (*others, *cameras)}
+    names = {each.camera_id: _names(each, each.earlier_ids) for each in others}
+    names |= {
+        each.camera_id: _names(each, load_earlier_ids(stores[each.camera_id])) for each in cameras
+    }
     found: dict[str, CameraLabels] = {}
     if len(stores) > 1:  # one camera without visits is an error that names the stage to run
         stores = {each: store for each, store in stores.items() if store.exists(OBSERVATIONS_TABLE)}
@@ -108,9 +112,9 @@ def import_corrections(
     )
 
 
-def _names(camera: Camera) -> CameraNames:
+def _names(camera: Camera, earlier_ids: Iterable[str]) -> CameraNames:
     places = (PurePath(unquote(urlsplit(place).path)) for place in camera.places)
-    return CameraNames(camera.camera_id, places)
+    return CameraNames(camera.camera_id, places, earlier_ids)
 
 
 def _review_tables(

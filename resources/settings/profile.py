@@ -2,49 +2,23 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     field_validator,
-    model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from resources.settings.clock_corrections import ClockCorrections
 from resources.settings.project import Project
-
-# S3's minimum of days between two moves of an object.
-MIN_DAYS_IN_IA = 30
+from resources.settings.section import PositiveInt, Section, commented_yaml
+from resources.settings.stored_data import History, Storage
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
 Budget = Annotated[float, Field(gt=0)] | None
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_text_is_none(cls, values: Any) -> Any:
-        """Read "" as a setting that is empty, where it may be: it names no folder, no bucket."""
-        if not isinstance(values, dict):
-            return values
-        optional = {
-            key for key, field in cls.model_fields.items()
-            if type(None) in get_args(field.annotation)
-        }  # fmt: skip
-        return {
-            key: None if key in optional and isinstance(value, str) and not value.strip() else value
-            for key, value in values.items()
-        }
-
-
-class Compute(_Section):
+class Compute(Section):
     spot_instances: bool = Field(
         True, description="Use spot machines, at a fraction of the on-demand price."
     )
@@ -67,7 +41,7 @@ class Compute(_Section):
     )
 
 
-class Aws(_Section):
+class Aws(Section):
     region: str = Field(
         "eu-north-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region, as eu-north-1."
     )
@@ -77,6 +51,11 @@ class Aws(_Section):
         description="Prefix of the names of all AWS resources, and the value of their tag Project.",
     )
     compute: Compute = Field(Compute(), description="Machines of AWS Batch.")
+    requester_pays: bool = Field(
+        False,
+        description="Pay for requests to buckets whose readers pay (requester pays) and for their "
+        "transfers; without it S3 refuses them.",
+    )
     endpoint_url: str | None = Field(
         None, description="Endpoint of all AWS services; empty: AWS's own."
     )
@@ -88,7 +67,7 @@ class Aws(_Section):
     )
 
 
-class Unused(_Section):
+class Unused(Section):
     tear_down_after_minutes: Annotated[float, Field(gt=0)] | None = Field(
         60.0,
         description="Minutes without use after which machines and queues are deleted; "
@@ -101,14 +80,14 @@ class Unused(_Section):
     )
 
 
-class Cloud(_Section):
+class Cloud(Section):
     aws: Aws = Field(Aws(), description="Where steps are launched, and on which machines.")
     unused: Unused = Field(
         Unused(), description="Cleanup of unused compute, while `munin ui` runs."
     )
 
 
-class CostOptimization(_Section):
+class CostOptimization(Section):
     enabled: bool = Field(True, description="Weigh price against waiting time when launching.")
     spot_preferred: bool = Field(
         True, description="Try spot before on-demand; false needs fallback_to_ondemand."
@@ -137,7 +116,7 @@ class CostOptimization(_Section):
     )
 
 
-class Stage0(_Section):
+class Stage0(Section):
     container_time: Literal["camera", "utc"] = Field(
         "camera",
         description="Time zone of a video's creation time: the camera's wall clock (as trail "
@@ -156,7 +135,7 @@ class Stage0(_Section):
     )
 
 
-class Stage1Settings(_Section):
+class Stage1Settings(Section):
     conf_threshold: Fraction | None = Field(
         None, description="Minimum confidence of a box; empty: the detector's own threshold."
     )
@@ -201,7 +180,7 @@ class Stage1Settings(_Section):
     )
 
 
-class Stage2Settings(_Section):
+class Stage2Settings(Section):
     auto_ok_threshold: Fraction = Field(
         0.65,
         description="Minimum confidence at which a label names an animal by itself; below it, the "
@@ -210,7 +189,7 @@ class Stage2Settings(_Section):
     batch_size: PositiveInt = Field(8, description="Crops per inference.")
 
 
-class Stage3(_Section):
+class Stage3(Section):
     compression_window: Annotated[float, Field(gt=0)] = Field(
         10.0,
         description="Minutes: maximum time between the first and the last detection of a visit.",
@@ -258,7 +237,7 @@ class Stage3(_Section):
     )
 
 
-class Pipeline(_Section):
+class Pipeline(Section):
     cost_optimization: CostOptimization = Field(
         CostOptimization(), description="How launches weigh cost against time."
     )
@@ -271,7 +250,7 @@ class Pipeline(_Section):
     stage3: Stage3 = Field(Stage3(), description="Compressing rows into visits.")
 
 
-class Models(_Section):
+class Models(Section):
     detector: str = Field(
         "lite-ensemble",
         description="Model or ensemble of stage 1: the name of a shipped or installed one, or the "
@@ -304,13 +283,13 @@ class Models(_Section):
     )
 
 
-class Output(_Section):
+class Output(Section):
     root: str = Field(
         "results", description="Folder of results if no OUTPUT is given: ROOT/CAMERA."
     )
 
 
-class Privacy(_Section):
+class Privacy(Section):
     """What is removed from everything that is shared: reports, thumbnails, exports."""
 
     blur_people: bool = Field(
@@ -329,7 +308,7 @@ class Privacy(_Section):
     )
 
 
-class Uploads(_Section):
+class Uploads(Section):
     url: str | None = Field(
         None,
         description="Where new footage arrives: s3://BUCKET/PREFIX or a folder; empty: new "
@@ -375,37 +354,7 @@ class Uploads(_Section):
         return pattern
 
 
-class Lifecycle(_Section):
-    transition_to_ia: Annotated[int, Field(ge=30)] = Field(
-        30, description="Days until footage moves to infrequent access (30 or more)."
-    )
-    transition_to_glacier: Annotated[int, Field(ge=60)] = Field(
-        90, description="Days until footage moves to Glacier; 30 or more after infrequent access."
-    )
-    delete_old_versions: PositiveInt = Field(
-        30, description="Days until overwritten and deleted versions are deleted permanently."
-    )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Lifecycle":
-        minimum = self.transition_to_ia + MIN_DAYS_IN_IA
-        if self.transition_to_glacier < minimum:
-            raise PydanticCustomError(
-                "order",
-                "transition_to_glacier must be {minimum} or more: objects stay in infrequent "
-                "access for at least 30 days",
-                {"minimum": minimum},
-            )
-        return self
-
-
-class Storage(_Section):
-    lifecycle: Lifecycle = Field(
-        Lifecycle(), description="When stored footage moves to cheaper storage classes."
-    )
-
-
-class Profile(_Section):
+class Profile(Section):
     """All settings of a run. A profile with a `cloud` section launches on AWS Batch."""
 
     cloud: Cloud | None = Field(
@@ -418,6 +367,7 @@ class Profile(_Section):
     privacy: Privacy = Field(Privacy(), description="What is removed from shared files.")
     uploads: Uploads = Field(Uploads(), description="Detection of new footage, which starts runs.")
     storage: Storage = Field(Storage(), description="Storage classes of stored objects.")
+    history: History = Field(History(), description="Dagster's records of runs.")
 
     @property
     def aws(self) -> Aws:
@@ -426,20 +376,4 @@ class Profile(_Section):
 
     def commented_yaml(self) -> Iterator[str]:
         """Yield every key with its value and description, as lines of YAML."""
-        yield from _commented_yaml(self, 0)
-
-
-def _commented_yaml(section: BaseModel, depth: int) -> Iterator[str]:
-    indent = "  " * depth
-    for key, setting in type(section).model_fields.items():
-        value = getattr(section, key)
-        if isinstance(value, BaseModel):
-            yield f"{indent}{key}:  # {setting.description}"
-            yield from _commented_yaml(value, depth + 1)
-        elif isinstance(value, tuple) and any(isinstance(each, BaseModel) for each in value):
-            yield f"{indent}{key}: [{len(value)} rows]  # {setting.description}"
-        else:
-            text = yaml.safe_dump(
-                list(value) if isinstance(value, tuple) else value, default_flow_style=True
-            )
-            yield f"{indent}{key}: {text.splitlines()[0]}  # {setting.description}"
+        yield from commented_yaml(self, 0)

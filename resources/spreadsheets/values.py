@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 
 MAX_DIGITS = 15  # a spreadsheet keeps no more digits of a number
 
-# Booleans as spreadsheets save them in their languages: English, Swedish, Norwegian, Danish, German,
+# Booleans as spreadsheets save them, in English, Swedish, Norwegian, Danish, German,
 # Dutch, French, Spanish, Portuguese, Italian, Finnish, Polish.
 TRUE_WORDS = frozenset(
     {"true", "1", "yes", "sant", "sann", "sand", "wahr", "waar", "vrai", "verdadero", "verdadeiro"}
@@ -110,7 +110,7 @@ def _day_and_time(text: str) -> tuple[datetime, bool]:
             raise ValueError(
                 f"it is a plain number; format the cell as a date, or write the date: {_ALLOWED}"
             )
-        return _iso(text), False
+        return _iso(text), _is_iso_day(text)
     day = _day(match)
     if match["hour"] is None:
         return datetime.combine(day, time()), True
@@ -122,6 +122,14 @@ def _iso(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(_ALLOWED) from None
+
+
+def _is_iso_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _day(match: re.Match[str]) -> date:

@@ -32,6 +32,9 @@ CORRECTIONS_FOLDER = f"{TABLES_FOLDER}/corrections"
 # The camera's deployments in the last run, with exact coordinates.
 DEPLOYMENTS_JSON = f"{TABLES_FOLDER}/deployments.json"
 
+# The ids of the camera before it was renamed.
+EARLIER_IDS_JSON = f"{TABLES_FOLDER}/earlier_ids.json"
+
 JOURNAL_STAGE1 = "journal/stage1"
 JOURNAL_STAGE2 = "journal/stage2"
 # The models and settings of the results, an object for each stage: several workers write them.

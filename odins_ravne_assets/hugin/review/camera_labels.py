@@ -229,7 +229,7 @@ class _Parser:
         )
         tables = self._tables
         return Observations(
-            tables.names.camera_id, tables.observations, tables.detections, tables.media, added
+            tables.names.camera_ids, tables.observations, tables.detections, tables.media, added
         )
 
     # Rows of media.

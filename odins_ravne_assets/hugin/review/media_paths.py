@@ -39,12 +39,16 @@ class CameraNames:
 
     Args:
         camera_id: the id.
+        earlier_ids: the ids before it was renamed.
         places: the paths of its footage, where that is known.
     """
 
-    def __init__(self, camera_id: str, places: Iterable[PurePath] = ()) -> None:
+    def __init__(
+        self, camera_id: str, places: Iterable[PurePath] = (), earlier_ids: Iterable[str] = ()
+    ) -> None:
         self.camera_id = camera_id
-        self._id = camera_id.casefold()
+        self.camera_ids = (camera_id, *earlier_ids)
+        self._ids = {each.casefold() for each in self.camera_ids}
         self._places = [tuple(_folded(part) for part in place.parts) for place in places]
         # An id that is not derived from the folder, but set with --camera.
         self._folders = {
@@ -63,7 +67,7 @@ class CameraNames:
         )
 
     def _is_id(self, name: str) -> bool:
-        return name.casefold() == self._id or suggest_camera_id(name).casefold() == self._id
+        return name.casefold() in self._ids or suggest_camera_id(name).casefold() in self._ids
 
 
 class MediaPaths:

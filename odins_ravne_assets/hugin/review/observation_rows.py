@@ -66,7 +66,7 @@ class Observations:
     """The observations of a camera, by the detections in them.
 
     Args:
-        camera_id: the camera.
+        camera_ids: the id of the camera, and those before it was renamed.
         observations: rows of `tables.OBSERVATIONS`, also of version 0.1.
         detections: rows of `tables.DETECTIONS`.
         media: path, content_hash and source.
@@ -75,13 +75,13 @@ class Observations:
 
     def __init__(
         self,
-        camera_id: str,
+        camera_ids: tuple[str, ...],
         observations: pl.DataFrame,
         detections: pl.DataFrame,
         media: pl.DataFrame,
         added: pl.DataFrame,
     ) -> None:
-        self._camera_id = camera_id
+        self._camera_ids = camera_ids
         self._detections, self._media = detections, media
         self._members = _members(observations, detections, media, added)
         first = self._members.filter(pl.col("position") == 0).select("observation", "detection_id")
@@ -102,8 +102,8 @@ class Observations:
         """
         identifier, first = cells.get(ID, ""), cells.get(FIRST, "")
         if first:
-            own = observation_id(self._camera_id, first)
-            if is_observation_id(identifier) and identifier != own:
+            own = {observation_id(each, first) for each in self._camera_ids}
+            if is_observation_id(identifier) and identifier not in own:
                 raise NotPlacedError(
                     f"{ID} and {FIRST} are of different visits; sort whole rows of the table"
                 )
@@ -162,7 +162,11 @@ class Observations:
     @cached_property
     def _all_ids(self) -> dict[str, str]:
         """The first detection of the id that an observation would have, for all detections."""
-        return {observation_id(self._camera_id, first): first for first in self._candidates("")}
+        return {
+            observation_id(each, first): first
+            for first in self._candidates("")
+            for each in self._camera_ids
+        }
 
     def _ids_0_1(self, path: str, category: str, species: str) -> dict[str, list[str]]:
         """First detections by the id that version 0.1 would give their observation."""
@@ -170,8 +174,8 @@ class Observations:
         if key not in self._known_ids_0_1:
             found: dict[str, list[str]] = defaultdict(list)
             for first in self._candidates(path):
-                identifier = observation_id_0_1(self._camera_id, category, species, first)
-                found[identifier].append(first)
+                for camera_id in self._camera_ids:
+                    found[observation_id_0_1(camera_id, category, species, first)].append(first)
             self._known_ids_0_1[key] = found
         return self._known_ids_0_1[key]
 

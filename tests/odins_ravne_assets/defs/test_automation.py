@@ -12,6 +12,7 @@ from dagster import PipesExecutionResult
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.assets import CAMERAS, footage, stages_1_to_3
+from odins_ravne_assets.defs.automation import observations_follow
 from odins_ravne_assets.defs.checks import CHECKS
 from resources.launch.base import StepLauncher, StepRequest
 from resources.settings.dagster_resource import RunSettings
@@ -164,3 +165,35 @@ def test_visits_that_failed_are_tried_once_when_their_labels_are_there(study: St
     study.make("north", *STAGES, failing=["observations"])
     assert study.tick() == {"north": {"observations", "exports"}}
     assert study.tick() == {}
+
+
+def test_settings_that_are_changed_back_are_followed_where_results_differ(study: Study) -> None:
+    study.tick()
+    visits = {"observations", "exports"}
+    study.versions["observations"] = "2"
+    assert study.tick() == {"north": visits, "south": visits}
+    study.make("north", "observations", "exports")  # south's run has not begun
+    del study.versions["observations"]
+    assert study.tick() == {"north": visits}
+    study.make("north", "observations", "exports")
+    for version in ("2", "1", "1"):
+        study.versions["observations"] = version
+        asked = study.tick()
+    assert asked == {}, "no result differs"
+
+
+def test_the_sensor_evaluates_its_condition_in_the_code_location(study: Study) -> None:
+    study.tick()
+    study.make("south", "classifications")
+    defs = dg.Definitions.merge(study.defs(), dg.Definitions(sensors=[observations_follow]))
+    repository = defs.get_repository_def()
+    cursor, requests = None, 0
+    for stages in ((), ("classifications",), ()):
+        if stages:
+            study.make("south", *stages)
+        context = dg.build_sensor_context(
+            study.instance, cursor=cursor, repository_def=repository, definitions=None
+        )
+        result = observations_follow.evaluate_tick(context)
+        cursor, requests = result.cursor, requests + len(result.run_requests or ())
+    assert requests == 1

@@ -178,6 +178,8 @@ def test_columns_that_are_passed_on_have_values_that_camtrap_dp_allows(
     with pytest.raises(ValidationError, match=rf"{column} '{text}' is not allowed: .*{said}"):
         row(**{column: text})
     assert row(baitUse="TRUE", cameraTilt="10,0").remarks == {"baitUse": "true", "cameraTilt": "10"}
+    for word, value in (("SANT", "true"), ("FALSCH", "false"), ("EPÄTOSI", "false")):
+        assert row(baitUse=word).remarks == {"baitUse": value}
 
 
 def test_coordinates_may_have_a_decimal_comma() -> None:

@@ -113,6 +113,14 @@ def test_blank_rows_and_columns_are_left_out() -> None:
     assert table.unnamed == ()
 
 
+def test_missing_values_of_r_are_blank() -> None:
+    table = parse('"","path","species","count"\n"1","NA.jpg",NA,2\n"2","b.jpg","NANA",NA\n')
+    assert [dict(row.cells) for row in table.rows] == [
+        {"path": "NA.jpg", "species": "", "count": "2"},
+        {"path": "b.jpg", "species": "NANA", "count": ""},
+    ]
+
+
 def test_a_short_row_has_empty_cells_and_a_long_one_is_refused() -> None:
     table = parse("path,species,count\n1,a\n2\n3,b,,\n")
     assert [row.cells["species"] for row in table.rows] == ["a", "", "b"]
@@ -191,6 +199,12 @@ def test_unknown_columns_are_named_once(caplog: pytest.LogCaptureFixture) -> Non
     assert caplog.messages == [
         "t.csv: columns are not known and ignored: Latitud (did you mean latitude?), note, column 4"
     ]
+
+
+def test_of_equally_close_columns_the_first_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        warn_of_ignored_columns(parse("Problem_to\nx\n"), [f"Problem{n}_to" for n in range(1, 50)])
+    assert "(did you mean Problem1_to?)" in caplog.text
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_what_is_no_time_or_could_be_two(text: str, reason: str) -> None:
         read(text)
 
 
-@pytest.mark.parametrize("text", ["2026-05-03", "20260503", "2026/5/3", "13/5/2026"])
+@pytest.mark.parametrize("text", ["2026-05-03", "20260503", "2026/5/3", "13/5/2026", "2026-W19-1"])
 def test_a_day_alone_as_an_end_lasts_to_its_last_second(text: str) -> None:
     end = parse_date_end(text)
     assert is_day_alone(text)
