@@ -42,7 +42,7 @@ class CameraRegister:
             UsageError: the camera is not known, or a run of it is active.
         """
         camera = self._catalog.get(camera_id)
-        self._refuse_running(camera_id)
+        self.refuse_running(camera_id)
         self._instance.delete_dynamic_partition(PARTITIONS, camera_id)
         self._catalog.forget(camera_id)
         return camera
@@ -73,7 +73,7 @@ class CameraRegister:
         known = self._catalog.find(old)
         renamed = self._catalog.find(new)
         if renamed is not None and old in renamed.earlier_ids:
-            self._refuse_running(old)
+            self.refuse_running(old)
             return renamed
         camera = known or self._catalog.get(old)
         for other in self._catalog.list():
@@ -86,7 +86,7 @@ class CameraRegister:
                 f"{new}: differs from {old} by case alone, and both are one file on some disks; "
                 "rename it to another id first"
             )
-        self._refuse_running(old)
+        self.refuse_running(old)
         earlier = tuple(each for each in (*camera.earlier_ids, old) if each != new)
         camera = replace(camera, camera_id=new, earlier_ids=earlier)
         self._catalog.put(camera)
@@ -136,7 +136,12 @@ class CameraRegister:
             return True
         return self._last(CAMERA_ASSETS[0], camera_id) is not None
 
-    def _refuse_running(self, camera_id: str) -> None:
+    def refuse_running(self, camera_id: str) -> None:
+        """Check that no run of a camera is active.
+
+        Raises:
+            UsageError: one is.
+        """
         import dagster as dg
         from dagster import DagsterRunStatus as Status
 

@@ -86,14 +86,21 @@ class CameraSelection:
         url = _footage(input, self.profile)
         if options.several:
             found = cameras_in(self.tree(url), options.one_camera, self.log)
-            return [CameraFootage(each.camera_id, each.footage_url) for each in found]
+            return [self._renamed(each.camera_id, each.footage_url) for each in found]
         name = parse_camera_id(options.camera) if options.camera is not None else self._id_of(url)
         if options.camera is None and output:
             target = self._target(output, name)
             name = camera_of_next_card(name, url, target, self.catalog, self.profile)
+        if options.camera is None:
+            name = self._renamed(name, url).camera_id
         if not options.one_camera and not self._is_one_camera(name, url, output):
             self._check_one_camera(name, url)
         return [CameraFootage(name, url)]
+
+    def _renamed(self, name: str, url: str) -> CameraFootage:
+        """Return the footage of a camera whose folder has an earlier id of it."""
+        camera = self.catalog.current(name, url)
+        return CameraFootage(camera.camera_id if camera else name, url)
 
     def cameras(self, input: str, output: str | None) -> list[Camera]:
         """Return the cameras in INPUT with the URLs of their results.
@@ -124,7 +131,13 @@ class CameraSelection:
     def _target(self, output: str | None, name: str) -> str:
         if output and not self.options.several:
             return _url(output, self.profile)
-        return _below(output, name, self.profile)
+        target = _below(output, name, self.profile)
+        known = self.catalog.find(name)
+        # Results on S3 stay in the folder of an earlier id.
+        earlier = (
+            [_below(output, each, self.profile) for each in known.earlier_ids] if known else []
+        )
+        return known.output_url if known and known.output_url in earlier else target
 
     def _id_of(self, url: str) -> str:
         path = _as_path(url)
@@ -275,6 +288,13 @@ def camera_for_upload(name: str, footage: str, profile: Profile, catalog: Camera
     root = (uploads.url or "").rstrip("/")
     top = _footage(root, profile)
     url = _footage(f"{root}/{footage}" if footage else root, profile)
+    if (renamed := catalog.current(name, url)) and renamed.camera_id != name:
+        return renamed
+    if catalog.is_forgotten(name):
+        raise UsageError(
+            f"camera {name}: was forgotten (munin forget, or its partition was deleted); to add it "
+            f"again: munin batch {display_url(url)} OUTPUT --camera {name}"
+        )
     for known in catalog.list():
         places = [place.rstrip("/") for place in known.places]
         uploads_of_it = [place for place in places if f"{place}/".startswith(f"{top}/")]

@@ -35,6 +35,7 @@ from resources.storage.open_store import display_url
 
 # Jobs whose results include visits.
 JOBS_WITH_VISITS = {"camera", "tables", "stages2and3", "stage3"}
+MAX_SILENT = 10  # cameras without footage in a message
 
 
 @dataclass
@@ -144,10 +145,23 @@ def _deployments(cameras: list[Camera], profile: Profile) -> tuple[Deployment, .
 
 
 def _warn_of_unknown_cameras(cameras: list[Camera], rows: Sequence[Deployment]) -> None:
-    """Name rows of the table whose camera is probably a misspelt one of this run."""
+    """Name rows of the table whose camera is probably a misspelt one of this run.
+
+    A run of several cameras writes a report of them: also name the cameras that it has no days of,
+    for their footage may be missing, or not be read yet.
+    """
     known = [camera.camera_id for camera in CameraCatalog(catalog_folder()).list()]
     ran = {camera.camera_id for camera in cameras}
-    for row, meant in unknown_cameras(rows, known):
+    unknown = unknown_cameras(rows, known)
+    silent = [row for row, meant in unknown if not meant]
+    if silent and len(cameras) > 1:
+        more = f" and {len(silent) - MAX_SILENT} more" if len(silent) > MAX_SILENT else ""
+        print_log(
+            f"{silent[0].table or silent[0].where}: cameras without footage: "
+            f"{', '.join(row.cameraID for row in silent[:MAX_SILENT])}{more}; their days are not in "
+            "the report of this run, and munin export has their deployments in Camtrap DP"
+        )
+    for row, meant in unknown:
         if meant in ran:
             print_log(
                 f"{row.where}: cameraID {row.cameraID} is no known camera, and {meant} has no "

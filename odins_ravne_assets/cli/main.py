@@ -18,6 +18,7 @@ from odins_ravne_assets.cli.options import ResultsArgument
 from odins_ravne_assets.cli.plan import plan
 from odins_ravne_assets.cli.sandbox import app as sandbox_app
 from odins_ravne_assets.cli.sources import app as sources_app
+from odins_ravne_assets.cli.sources import forget, rename
 from odins_ravne_assets.cli.stages import batch, stage1, stage2, stage3
 from odins_ravne_assets.cli.terminal import out, print_log, run_app
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
@@ -39,7 +40,7 @@ cost_app.add_typer(results_app)
 app.add_typer(cost_app, name="cost")
 app.add_typer(sandbox_app, name="sandbox")
 # Help lists commands in this order, then those of this file.
-for command in (demo, plan, backfill, batch, stage1, stage2, stage3):
+for command in (demo, plan, backfill, batch, stage1, stage2, stage3, forget, rename):
     app.command()(command)
 
 

@@ -1,5 +1,10 @@
-"""`munin sources`: the sources of a camera's footage, and the removal of one."""
+"""`munin sources`: the sources of a camera's footage, and the removal of one.
 
+`munin forget` and `munin rename`: a camera out of the registers, or under another id.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -7,17 +12,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cameras.deployments import with_deployments
 from odins_ravne_assets.cameras.next_card import without_place
-from odins_ravne_assets.cameras.results_store import store_opener
+from odins_ravne_assets.cameras.results_store import OpenStore, store_opener
+from odins_ravne_assets.cameras.selection import check_profile
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.job import prepare_job
 from odins_ravne_assets.cli.terminal import out, print_log
-from odins_ravne_assets.instance_home import catalog_folder, prepare_home
+from odins_ravne_assets.instance_home import catalog_folder, home, prepare_home
 from resources.errors import UsageError
-from resources.settings.camera_ids import CAMERA_ID_PATTERN
+from resources.settings.camera_ids import CAMERA_ID_PATTERN, parse_camera_id
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
-from resources.storage.layout import CORRECTIONS_FOLDER
+from resources.storage.layout import (
+    CLASSIFICATIONS_TABLE,
+    CORRECTIONS_FOLDER,
+    LAUNCHES_FOLDER,
+    MEDIA_SAMPLES_FOLDER,
+)
+from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import display_url
 
@@ -87,13 +100,7 @@ def remove(
 
     chosen = _camera(camera, job.profile)
     results = store_opener(job.profile)(chosen.output_url)
-    waiting = iter([f"{chosen.camera_id}: waiting for the end of another run"])
-
-    def on_wait() -> None:
-        if line := next(waiting, None):
-            print_log(line)
-
-    removed = remove_source(results, source, on_wait)
+    removed = remove_source(results, source, _waiting(chosen.camera_id))
     print_log(
         f"{chosen.camera_id}: removed source {source}, with {removed.media} media, which are in "
         f"{removed.visits} visits; its files stay, and adding it again costs nothing. A sensor of "
@@ -108,6 +115,128 @@ def remove(
     chosen = without_place(chosen, removed.place, removed.places_left)
     CameraCatalog(catalog_folder()).put(chosen)
     job.run([chosen]).exit_if_any_failed()
+
+
+def forget(
+    context: typer.Context,
+    camera: Annotated[str, typer.Argument(metavar="CAMERA", help="A known camera's id.")],
+    delete_results: Annotated[
+        bool, typer.Option("--delete-results", help="Delete its results as well.")
+    ] = False,
+) -> None:
+    """Remove a camera from this machine: its partition, status, checks and costs.
+
+    Its footage stays, and so do its results unless --delete-results is given.
+    """
+    profile = load_profile(context.obj.name)
+    require_sandbox(profile)
+    prepare_home()
+    import dagster as dg
+
+    from odins_ravne_assets.cameras.register import CameraRegister
+    from odins_ravne_assets.results.renamed_camera import delete_results as delete
+    from odins_ravne_assets.runs.liveness import close_dead_runs
+
+    catalog = CameraCatalog(catalog_folder())
+    known = catalog.get(camera)
+    with dg.DagsterInstance.get() as instance:
+        close_dead_runs(instance)
+        register = CameraRegister(catalog, instance)
+        register.refuse_running(camera)
+        if delete_results:  # first: an interrupted removal leaves a known camera
+            check_profile([known], profile)
+            count = delete(store_opener(profile), known.output_url, _waiting(camera))
+            print_log(f"{camera}: {count} files of its results are deleted")
+        register.forget(camera)
+    LocalStore(home() / MEDIA_SAMPLES_FOLDER).delete(f"{camera}.json")
+    shown = display_url(known.output_url)
+    if not delete_results:
+        print_log(
+            f"{camera}: is forgotten; its results and costs stay in {shown}. To add it again: "
+            f"munin sources {shown}"
+        )
+    print_log(
+        f"{camera}: its footage stays in {display_url(known.footage_url)}; a sensor of new footage "
+        "does not add it again. Its runs stay in Dagster"
+    )
+
+
+def rename(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A known camera's id.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its id from now on.")],
+) -> None:
+    """Give a camera another id, in all that is known of it; nothing is analysed again.
+
+    If it is interrupted, run it again.
+    """
+    job = prepare_job(context, "stage3", {}, {})
+    import dagster as dg
+
+    from odins_ravne_assets.cameras.register import CameraRegister
+    from odins_ravne_assets.results import renamed_camera
+    from odins_ravne_assets.runs.liveness import close_dead_runs
+
+    catalog, open_store = CameraCatalog(catalog_folder()), store_opener(job.profile)
+    known = catalog.find(old) or catalog.find(parse_camera_id(new)) or catalog.get(old)
+    check_profile([known], job.profile)
+    _refuse_unfinished_launch(known, open_store)
+    place = renamed_camera.renamed_place(known.output_url, old, new)
+    with dg.DagsterInstance.get() as instance:
+        close_dead_runs(instance)
+        register = CameraRegister(catalog, instance)
+        camera = register.begin_rename(old, new)
+        with open_store(camera.output_url).exclusive(_waiting(old)):
+            pass  # a run that holds the results would write into the folder that is moved
+        renamed_camera.move_results(camera.output_url, place)
+        camera = replace(camera, output_url=place)
+        catalog.put(camera)
+        results = open_store(place)
+        renamed_camera.rename_results(results, camera.earlier_ids, new, _waiting(old))
+        register.finish_rename(old, new)
+    LocalStore(home() / MEDIA_SAMPLES_FOLDER).delete(f"{old}.json")
+    print_log(f"{old}: is {new} from now on; its results are in {display_url(place)}")
+    _name_rows_of(old, new, camera, job.profile)
+    if results.exists(CLASSIFICATIONS_TABLE):
+        job.run([camera]).exit_if_any_failed()
+
+
+def _refuse_unfinished_launch(camera: Camera, open_store: OpenStore) -> None:
+    """Refuse while jobs on AWS may write into the results.
+
+    Raises:
+        UsageError: a launch is not finished.
+    """
+    from resources.batch.launch_record import load_records
+
+    launches = open_store(f"{camera.output_url}/{LAUNCHES_FOLDER}")
+    if not all(record.finished for record in load_records(launches)):
+        raise UsageError(
+            f"camera {camera.camera_id}: a launch of it is unfinished; run it to its end first: "
+            f"munin backfill --cameras {camera.camera_id}"
+        )
+
+
+def _name_rows_of(old: str, new: str, camera: Camera, profile: Profile) -> None:
+    """Name the tables of people that have rows of the earlier id: they are theirs to change."""
+    rows = with_deployments(profile, [camera]).project.deployments
+    tables = {row.where for row in rows if row.cameraID == old}
+    clocks = profile.pipeline.stage0.clock_corrections
+    for where in sorted(tables):
+        print_log(f"{where}: is of camera {old}; write {new} there, or {new} has no deployment")
+    if any(each.camera_id == old for each in clocks):
+        print_log(f"clock corrections: rows are of camera {old}; write {new} there")
+
+
+def _waiting(camera_id: str) -> Callable[[], None]:
+    """Return a callback that says once that another run uses the results."""
+    lines = iter([f"{camera_id}: waiting for the end of another run"])
+
+    def on_wait() -> None:
+        if line := next(lines, None):
+            print_log(line)
+
+    return on_wait
 
 
 def _camera(camera: str, profile: Profile) -> Camera:

@@ -1,13 +1,13 @@
 """Automation conditions: observations that update themselves, once the sensor is switched on.
 
 A run of all stages triggers nothing further: no work is done twice. A run of one stage alone, or a
-change of Stage 3's settings, triggers all downstream assets in one launch per camera. After a change
-of settings only the cameras whose results were made with others are run: settings that are changed
-and changed back cost nothing. A new
-classifier alone does not trigger labelling, since a GPU for all cameras costs money: use
-`munin backfill --stages 2-3`.
+change of Stage 3's settings, triggers all downstream assets in one launch per camera. After a
+change of settings only the cameras whose results were made with others are run: settings that are
+changed and changed back cost nothing. A new classifier alone does not trigger labelling, since a
+GPU for all cameras costs money: use `munin backfill --stages 2-3`.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,37 +38,45 @@ class ResultsOfOtherSettings(dg.AutomationCondition[dg.AssetKey]):
             return dg.AutomationResult(context, context.get_empty_subset())
         view = context.asset_graph_view
         today = view.asset_graph.get(context.key).code_version
-        made = latest_code_versions(view.instance, context.key)
+        partitions = candidates.expensively_compute_partition_keys()
+        made = latest_code_versions(view.instance, context.key, partitions)
         other = {partition for partition, version in made.items() if version != today}
         found = candidates.compute_intersection_with_partition_keys(other)
         return dg.AutomationResult(context, found)
 
 
-def _update_on(trigger: _Condition, label: str) -> _Condition:
-    """Update once per trigger, as soon as no dependency is missing or in progress."""
+def _since_done(trigger: _Condition) -> _Condition:
+    """True from the trigger until the asset is requested or made."""
     condition = dg.AutomationCondition
-    done = condition.newly_requested() | condition.newly_updated()
+    return trigger.since(condition.newly_requested() | condition.newly_updated())
+
+
+def _when_ready(wanted: _Condition, label: str) -> _Condition:
+    """Update as soon as no dependency is missing or in progress."""
+    condition = dg.AutomationCondition
     return (
-        trigger.since(done)
+        wanted
         & ~condition.any_deps_missing()
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
     ).with_label(label)
 
 
-UPDATE_LABELS = _update_on(
-    dg.AutomationCondition.any_deps_updated(), "labels update with the boxes of their camera"
-)
-UPDATE_VISITS = _update_on(
-    dg.AutomationCondition.any_deps_updated()
-    | (dg.AutomationCondition.code_version_changed() & ResultsOfOtherSettings()),
+_DEPENDENCIES_UPDATED = _since_done(dg.AutomationCondition.any_deps_updated())
+UPDATE_LABELS = _when_ready(_DEPENDENCIES_UPDATED, "labels update with the boxes of their camera")
+UPDATE_VISITS = _when_ready(
+    _DEPENDENCIES_UPDATED
+    | (_since_done(dg.AutomationCondition.code_version_changed()) & ResultsOfOtherSettings()),
     "visits update with the labels of their camera, and with the settings",
 )
 
-observations_follow = dg.AutomationConditionSensorDefinition(
-    "observations_follow",
-    target=dg.AssetSelection.assets("classifications", "observations", "exports"),
-    description="Recomputes observations and exports when a camera's boxes or labels have "
-    "changed, and when Stage 3's settings have changed, of cameras whose results differ in them.",
-    use_user_code_server=True,  # only that knows ResultsOfOtherSettings
-)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.BetaWarning)  # of use_user_code_server
+    observations_follow = dg.AutomationConditionSensorDefinition(
+        "observations_follow",
+        target=dg.AssetSelection.assets("classifications", "observations", "exports"),
+        description="Recomputes observations and exports when a camera's boxes or labels have "
+        "changed, and, when Stage 3's settings have changed, of the cameras whose results were made "
+        "with others.",
+        use_user_code_server=True,  # only that knows ResultsOfOtherSettings
+    )

@@ -12,7 +12,8 @@ from odins_ravne_assets.defs.storage_policy import (
 )
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.retention.dagster_resource import StorageLifecyclePolicyResource
-from resources.settings.profile import Aws, Lifecycle
+from resources.settings.profile import Aws
+from resources.settings.stored_data import Lifecycle
 
 
 def cloud_definitions(aws: Aws, lifecycle: Lifecycle) -> dg.Definitions:

@@ -16,7 +16,7 @@ from odins_ravne_assets.odin.totals import ZERO_USD
 from resources.pricing.prices import Quote
 from resources.retention.inventory import StoredDay
 from resources.retention.rules import MinimumSizes
-from resources.settings.profile import Lifecycle
+from resources.settings.stored_data import Lifecycle
 
 DAYS_PER_YEAR, MONTHS_PER_YEAR = Decimal("365.25"), 12
 

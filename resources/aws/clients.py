@@ -124,6 +124,8 @@ class AwsClients:
             endpoint_url=endpoint,
             config=Config(**(options or CLIENT_OPTIONS)),
         )
+        if service == "s3" and self._aws.requester_pays:
+            client.meta.events.register("provide-client-params.s3", _pay_as_requester)
         return client
 
     @cached_property
@@ -139,6 +141,12 @@ class AwsClients:
         # Each session of boto3 adds the folder of its resource models, which are not used here.
         loader.search_paths[:] = paths
         return made
+
+
+def _pay_as_requester(params: dict[str, Any], model: Any, **_: Any) -> None:
+    """Accept the costs of a request, where S3 has the parameter; other buckets ignore it."""
+    if "RequestPayer" in model.input_shape.members:
+        params.setdefault("RequestPayer", "requester")
 
 
 @cache

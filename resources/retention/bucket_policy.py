@@ -24,7 +24,8 @@ from resources.retention.rules import (
     rule_risk,
     with_filter,
 )
-from resources.settings.profile import Aws, Lifecycle
+from resources.settings.profile import Aws
+from resources.settings.stored_data import Lifecycle
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import (

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from resources.compute.dagster_resource import AwsResource
 from resources.retention.bucket_policy import StorageLifecycle
-from resources.settings.profile import Aws, Lifecycle
+from resources.settings.profile import Aws
+from resources.settings.stored_data import Lifecycle
 
 LIFECYCLE = Lifecycle()  # a profile's defaults are the resource's
 

@@ -21,7 +21,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from resources.pricing.prices import GIB, PriceBook
-from resources.settings.profile import Lifecycle
+from resources.settings.stored_data import Lifecycle
 from resources.storage.layout import FOOTAGE_FOLDER
 
 # Prefix of the ids of managed rules. All others were created elsewhere, and are not changed.

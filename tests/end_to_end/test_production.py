@@ -210,7 +210,7 @@ def is_blocked(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Return True if Dagster's queue holds a run back, by the limit of runs of a camera."""
     queue = instance.get_concurrency_config().run_queue_config
     assert queue
-    started = instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
+    started = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
     return TagConcurrencyLimitsCounter(queue.tag_concurrency_limits, started).is_blocked(run)
 
 

@@ -1,5 +1,6 @@
 """Translate S3 errors into one line for users: what failed, which object, what to do."""
 
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExcee
 # Corrupted or incomplete in transit: the checksum, the length, or the time it took.
 CORRUPTED = {"BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody", "RequestTimeout"}
 
+SET_REGION = "set cloud.aws.region to it"
 RUN_AGAIN = "run again: finished work is saved"
 LOG_IN_AGAIN = f"log in again (as `aws sso login`) and {RUN_AGAIN}"
 BY_CODE = {
@@ -44,7 +46,32 @@ BY_CODE = {
     "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes wrong; set it",
     "KeyTooLongError": "the name is longer than S3 allows, 1024 bytes; shorten it",
     "EntityTooLarge": "is larger than S3 allows",
+    "KMS.DisabledException": f"the KMS key of the bucket is disabled; enable it and {RUN_AGAIN}",
+    "KMS.NotFoundException": "the KMS key of the bucket does not exist in this region; correct "
+    "the bucket's default encryption",
+    "KMS.KMSInvalidStateException": "the KMS key of the bucket cannot be used in its state, as "
+    f"pending deletion; restore it and {RUN_AGAIN}",
 }
+# S3's messages for writes and deletions that an object's lock forbids, and for a write without a
+# checksum to a bucket with locks (S3 User Guide, "Locking objects with Object Lock").
+OBJECT_LOCK = re.compile(r"object lock", re.IGNORECASE)
+OBJECT_LOCKED = (
+    "the bucket's object lock protects it; put OUTPUT into a bucket without object lock, which "
+    "suits footage only"
+)
+# "User: … is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:…"
+KMS_DENIED = re.compile(r"(kms:\w+)(?: on resource: (arn:[\w:/-]+))?")
+OTHER_REGION = {
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "301",
+    "307",
+}
+# The header by which S3 names a bucket's region, also in responses without a body.
+REGION_HEADER = "x-amz-bucket-region"
+READS = {"s3:GetObject", "s3:ListBucket"}
 NETWORK_ERRORS = (
     botocore.HTTPClientError,  # also of connections that cannot be made or time out
     botocore.ConnectionError,
@@ -125,19 +152,25 @@ def permission_denied(operation: str) -> str:
     permission = PERMISSIONS.get(operation, f"s3:{operation}")
     # Without the permission to list, S3 answers the same for a missing object.
     missing = ", or there is no such object" if permission == "s3:GetObject" else ""
-    return f"permission denied{missing}: the credentials need {permission} here"
+    # S3 does not say that a bucket's readers pay.
+    payer = " (of a requester pays bucket: cloud.aws.requester_pays)" if permission in READS else ""
+    return f"permission denied{missing}: the credentials need {permission} here{payer}"
 
 
 def _refusal(error: ClientError) -> str:
     code, message = error_code(error), str(error.response["Error"].get("Message", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    metadata = error.response.get("ResponseMetadata", {})
+    status = metadata.get("HTTPStatusCode", 0)
+    region = metadata.get("HTTPHeaders", {}).get(REGION_HEADER)
     if code in BY_CODE:
         return BY_CODE[code]
+    if OBJECT_LOCK.search(message):
+        return OBJECT_LOCKED
     if code in ACCESS_DENIED:
-        kms = " (and on its key, kms)" if "kms:" in message else ""
-        return permission_denied(error.operation_name) + kms
-    if code in {"PermanentRedirect", "AuthorizationHeaderMalformed", "301"}:
-        return "the bucket is in another region; set cloud.aws.region to it"
+        return _denied(error.operation_name, message)
+    # A request without a body has no code but 400 for a signature of the wrong region.
+    if code in OTHER_REGION or (code == "400" and region):
+        return f"the bucket is in another region{f', {region}' if region else ''}; {SET_REGION}"
     if code in THROTTLED:
         return f"S3 throttles requests; wait a while and {RUN_AGAIN}"
     if code in CORRUPTED:
@@ -145,6 +178,15 @@ def _refusal(error: ClientError) -> str:
     if status >= 500:
         return f"S3 fails in every attempt ({code}); wait a while and {RUN_AGAIN}"
     return f"S3 refused {error.operation_name}: {code}: {one_line(message)}"
+
+
+def _denied(operation: str, message: str) -> str:
+    """Describe a refusal: by the bucket, or by the KMS key that encrypts its objects."""
+    kms = KMS_DENIED.search(message)
+    if kms is None:
+        return permission_denied(operation)
+    key = f"key {kms[2]}" if kms[2] else "KMS key"
+    return f"permission denied: the credentials need {kms[1]} on the bucket's {key}"
 
 
 def _connection_failure(error: BotoCoreError) -> str:

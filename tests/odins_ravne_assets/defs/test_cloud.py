@@ -15,7 +15,8 @@ from resources.errors import RavneError
 from resources.retention.bucket_policy import LifecycleStatus
 from resources.retention.dagster_resource import StorageLifecyclePolicyResource
 from resources.settings.dagster_resource import RunSettings
-from resources.settings.profile import Aws, Compute, Lifecycle
+from resources.settings.profile import Aws, Compute
+from resources.settings.stored_data import Lifecycle
 
 
 def listed_resources(aws: Aws, lifecycle: Lifecycle) -> dict[str, ResourceSnap]:

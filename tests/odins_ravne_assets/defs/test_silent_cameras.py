@@ -12,9 +12,9 @@ from odins_ravne_assets.defs.silent_cameras import (
     silent_cameras,
 )
 from resources.settings.dagster_resource import RunSettings
+from resources.settings.deployments import Deployment
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
-from resources.settings.deployments import Deployment
 from resources.settings.project import Project
 
 NOW = datetime(2026, 11, 23, 12)

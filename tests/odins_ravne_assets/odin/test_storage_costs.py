@@ -11,7 +11,7 @@ from odins_ravne_assets.odin.storage_prices import find_storage_prices
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import StoredDay
 from resources.retention.rules import MIN_BILLED_BYTES, MinimumSizes
-from resources.settings.profile import Lifecycle
+from resources.settings.stored_data import Lifecycle
 
 TODAY = date(2026, 11, 20)
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()

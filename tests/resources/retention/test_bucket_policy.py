@@ -32,7 +32,8 @@ from resources.retention.rules import (
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
-from resources.settings.profile import Aws, Lifecycle
+from resources.settings.profile import Aws
+from resources.settings.stored_data import Lifecycle
 from resources.storage.layout import FOOTAGE_FOLDER
 
 BUCKET = data_bucket("ravne")
