@@ -59,26 +59,21 @@ class CameraRegister:
             self._catalog.forget(camera_id)
         return missing
 
-    def begin_rename(self, old: str, new: str) -> Camera:
-        """Put a camera into the catalog under another id, and return it.
+    def check_rename(self, old: str, new: str) -> Camera:
+        """Check that a camera can be renamed; return it as it is in the catalog.
 
-        Its earlier entry stays until `finish_rename`; until then no run of either can start, since
-        both have the same results. A rename that was interrupted begins again.
+        A rename that was interrupted can be completed: the camera is in the catalog under its new
+        id, and its earlier id is not that of another camera.
 
         Raises:
             UsageError: the new id is not allowed or in use; the camera is not known, or a run of it
                 is active.
         """
-        parse_camera_id(new)
-        known = self._catalog.find(old)
-        renamed = self._catalog.find(new)
+        renamed = self._catalog.find(parse_camera_id(new))
+        self.refuse_running(old)
         if renamed is not None and old in renamed.earlier_ids:
-            self.refuse_running(old)
             return renamed
-        camera = known or self._catalog.get(old)
-        for other in self._catalog.list():
-            if other.camera_id.casefold() == new.casefold() and other.camera_id != old:
-                raise UsageError(f"{new}: is another camera; munin status lists the known ones")
+        camera = self._catalog.get(old)
         if new == old:
             raise UsageError(f"{new}: is the camera's id already")
         if new.casefold() == old.casefold():
@@ -86,10 +81,24 @@ class CameraRegister:
                 f"{new}: differs from {old} by case alone, and both are one file on some disks; "
                 "rename it to another id first"
             )
-        self.refuse_running(old)
-        earlier = tuple(each for each in (*camera.earlier_ids, old) if each != new)
-        camera = replace(camera, camera_id=new, earlier_ids=earlier)
-        self._catalog.put(camera)
+        for other in self._catalog.list():
+            if other.camera_id.casefold() == new.casefold():
+                raise UsageError(
+                    f"{new}: is another camera's id, {other.camera_id}; munin status lists them"
+                )
+        return camera
+
+    def begin_rename(self, camera: Camera, new: str) -> Camera:
+        """Put a camera into the catalog under its new id, and return it.
+
+        Its earlier entry stays until `finish_rename`; until then no run of either can start, since
+        both have the same results.
+        """
+        if camera.camera_id != new:
+            earlier = (*camera.earlier_ids, camera.camera_id)
+            earlier = tuple(each for each in dict.fromkeys(earlier) if each != new)
+            camera = replace(camera, camera_id=new, earlier_ids=earlier)
+            self._catalog.put(camera)
         return camera
 
     def finish_rename(self, old: str, new: str) -> None:

@@ -158,8 +158,8 @@ def _warn_of_unknown_cameras(cameras: list[Camera], rows: Sequence[Deployment]) 
         more = f" and {len(silent) - MAX_SILENT} more" if len(silent) > MAX_SILENT else ""
         print_log(
             f"{silent[0].table or silent[0].where}: cameras without footage: "
-            f"{', '.join(row.cameraID for row in silent[:MAX_SILENT])}{more}; their days are not in "
-            "the report of this run, and munin export has their deployments in Camtrap DP"
+            f"{', '.join(row.cameraID for row in silent[:MAX_SILENT])}{more}; their days are not "
+            "in the report of this run, and munin export has their deployments in Camtrap DP"
         )
     for row, meant in unknown:
         if meant in ran:

@@ -21,7 +21,7 @@ from odins_ravne_assets.cli.job import prepare_job
 from odins_ravne_assets.cli.terminal import out, print_log
 from odins_ravne_assets.instance_home import catalog_folder, home, prepare_home
 from resources.errors import UsageError
-from resources.settings.camera_ids import CAMERA_ID_PATTERN, parse_camera_id
+from resources.settings.camera_ids import CAMERA_ID_PATTERN
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
 from resources.storage.layout import (
@@ -178,14 +178,14 @@ def rename(
     from odins_ravne_assets.runs.liveness import close_dead_runs
 
     catalog, open_store = CameraCatalog(catalog_folder()), store_opener(job.profile)
-    known = catalog.find(old) or catalog.find(parse_camera_id(new)) or catalog.get(old)
-    check_profile([known], job.profile)
-    _refuse_unfinished_launch(known, open_store)
-    place = renamed_camera.renamed_place(known.output_url, old, new)
     with dg.DagsterInstance.get() as instance:
         close_dead_runs(instance)
         register = CameraRegister(catalog, instance)
-        camera = register.begin_rename(old, new)
+        camera = register.check_rename(old, new)
+        check_profile([camera], job.profile)
+        _refuse_unfinished_launch(camera, open_store)
+        place = renamed_camera.renamed_place(camera.output_url, old, new)
+        camera = register.begin_rename(camera, new)
         with open_store(camera.output_url).exclusive(_waiting(old)):
             pass  # a run that holds the results would write into the folder that is moved
         renamed_camera.move_results(camera.output_url, place)

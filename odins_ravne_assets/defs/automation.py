@@ -76,7 +76,7 @@ with warnings.catch_warnings():
         "observations_follow",
         target=dg.AssetSelection.assets("classifications", "observations", "exports"),
         description="Recomputes observations and exports when a camera's boxes or labels have "
-        "changed, and, when Stage 3's settings have changed, of the cameras whose results were made "
-        "with others.",
+        "changed, and, when Stage 3's settings have changed, of the cameras whose results were "
+        "made with others.",
         use_user_code_server=True,  # only that knows ResultsOfOtherSettings
     )

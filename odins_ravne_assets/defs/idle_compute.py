@@ -9,6 +9,7 @@ from resources.clock import system_clock
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.idle_rules import IdleState, decide_cleanup
 from resources.errors import RavneError
+from resources.printable import printable
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Unused
 
@@ -77,7 +78,12 @@ def unused_compute(
         usage = compute_environment.cleanup(CameraCatalog(catalog_folder()).on_s3()).check()
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
-    state = IdleState.model_validate_json(context.cursor) if context.cursor else IdleState()
+    state, problem = IdleState.read(context.cursor)
+    if problem:
+        context.log.warning(
+            f"the stored cursor cannot be read ({printable(problem)}): all times of idle compute "
+            "start again"
+        )
     state, decision = decide_cleanup(state, usage, rules, _was_asleep(context))
     if not (decision.tear_down or decision.end_jobs):
         return dg.SensorResult(

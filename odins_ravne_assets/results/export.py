@@ -1,6 +1,6 @@
 """Export the results of several cameras, local or on S3, as one project."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from odins_ravne_assets.cameras.catalog import Camera
@@ -11,7 +11,6 @@ from odins_ravne_assets.hugin.exports.export import export_project
 from odins_ravne_assets.results.project_paths import project_folders
 from resources.errors import UsageError
 from resources.settings.profile import Profile
-from resources.settings.project import Project
 from resources.storage.layout import (
     CAMTRAP_DP_FOLDER,
     MEGADETECTOR_FILE,
@@ -55,21 +54,33 @@ def export_cameras(
         if camera_id in without:
             yield f"camera {camera_id} is left out: no results yet in {display_url(store.url)}"
     project = with_deployments(profile, cameras).project
-    silent, remarks = _silent_cameras(project, dict(with_results)) if whole_project else ([], [])
-    yield from remarks
+    rows = unknown_cameras(project.deployments, dict(with_results)) if whole_project else []
+    silent = {row.cameraID: row for row, meant in rows if not meant}
+    for row, meant in rows:
+        if meant:
+            yield (
+                f"{row.where}: cameraID {row.cameraID} is no camera with results, did you mean "
+                f"{meant}? Its deployments are left out"
+            )
     folders = project_folders([each for each in cameras if each.camera_id not in without], store_of)
     exported = export_project(with_results, folder, project, profile.privacy, silent, folders)
     number = len(with_results)
-    yield f"{exported.observations} visits of {number} camera{'s' * (number != 1)}:"
+    visits = f"{exported.observations} visit{'s' * (exported.observations != 1)}"
+    yield f"{visits} of {number} camera{'s' * (number != 1)}:"
     yield f"  {folder / MEGADETECTOR_FILE}"
     yield from (f"  {folder / name}" for name in (OBSERVATIONS_XLSX, OBSERVATIONS_CSV))
     yield f"  {folder / OBSERVATIONS_PARQUET}"
-    yield from exported.remarks
     if exported.camtrap_dp is None:
         yield f"no Camtrap DP: {exported.camtrap_dp_error}"
-        return
-    yield f"  {folder / CAMTRAP_DP_FOLDER}"
-    yield from _left_out(exported.camtrap_dp)
+    else:
+        yield f"  {folder / CAMTRAP_DP_FOLDER}"
+        yield from _left_out(exported.camtrap_dp)
+        for row in silent.values():
+            yield (
+                f"{row.where}: camera {row.cameraID} has no results; its deployments are in "
+                "Camtrap DP"
+            )
+    yield from exported.remarks
 
 
 def _left_out(excluded: ExcludedCounts) -> Iterator[str]:
@@ -83,21 +94,3 @@ def _left_out(excluded: ExcludedCounts) -> Iterator[str]:
             "left out of Camtrap DP (no media, and no deploymentStart or no deploymentEnd): "
             f"{excluded.deployments} deployments"
         )
-
-
-def _silent_cameras(project: Project, with_results: Collection[str]) -> tuple[list[str], list[str]]:
-    """The cameras of the table without results, and a line about each; misspelt ones are none."""
-    silent, remarks = [], []
-    for row, meant in unknown_cameras(project.deployments, with_results):
-        if meant:
-            remarks.append(
-                f"{row.where}: cameraID {row.cameraID} is no camera with results, did you mean "
-                f"{meant}? Its deployments are left out"
-            )
-        else:
-            silent.append(row.cameraID)
-            remarks.append(
-                f"{row.where}: camera {row.cameraID} has no results; its deployments are in "
-                "Camtrap DP"
-            )
-    return silent, remarks

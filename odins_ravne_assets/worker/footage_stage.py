@@ -102,9 +102,11 @@ def _warn_of_hidden_media(context: StepContext, counts: FootageCounts) -> None:
     if folders:
         names = sorted(folders)
         more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        number = sum(folders.values())
+        what = "1 medium" if number == 1 else f"{number:,} media"
+        verb = "is" if number == 1 else "are"
         context.reporter.warning(
-            f"{sum(folders.values())} media in {', '.join(names[:MAX_NAMED])}{more} are left out: "
-            "recycle bins, hidden folders and those of a system are no footage"
+            f"{what} in {', '.join(names[:MAX_NAMED])}{more} {verb} left out: recycle bins, hidden folders and those of a system are no footage"
         )
 
 

@@ -6,8 +6,9 @@ expiry time, by the clock of the machine that checks.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from resources.compute.usage_lease import EXPIRY_SECONDS
 from resources.settings.profile import Unused
@@ -46,6 +47,7 @@ class IdleState(BaseModel):
     """The state between checks; its JSON is the cursor of the sensor.
 
     Args:
+        version: of the stored form; release 0.1.0 stores none.
         unused_since: start of the idle time; None if compute is in use or not set up.
         unwatched_since: start of the time in which no run monitors a camera's jobs, by the folder
             of the camera's leases.
@@ -54,11 +56,21 @@ class IdleState(BaseModel):
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
 
+    version: Literal[1] = 1
     unused_since: float | None = None
     unwatched_since: dict[str, float] = {}
     leases: dict[str, LeaseRenewal] = Field(
         default_factory=dict, validation_alias="holds", serialization_alias="holds"
     )
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "tuple[IdleState, str]":
+        """Return the state of a cursor; a new one, and the reason, if it cannot be read."""
+        try:
+            return (cls.model_validate_json(cursor) if cursor else cls()), ""
+        except ValidationError as error:
+            first = error.errors()[0]
+            return cls(), f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
 
     def not_after(self, now: float) -> "IdleState":
         """Return the state without future times, which it has if the time was set back."""

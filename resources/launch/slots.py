@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterRunStatus
+from dagster._utils.concurrency import ClaimedSlotInfo
 from sqlalchemy.exc import IntegrityError
 
 from resources.errors import UsageError
@@ -23,6 +24,8 @@ SLOT_PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
 RUNNING_PRIORITY = 2
 # A file in the instance's folder.
 SLOTS_LOCK = ".slots"
+# The cursor with the limit that launches have set: another one is an operator's.
+LIMIT_KEY = "munin/pool-limit/{pool}"
 # Return the slots of a run that has ended whose jobs are still running.
 RunningSlots = Callable[[dg.DagsterRun], Set[str]]
 FINAL_STATUSES = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
@@ -60,7 +63,7 @@ class LaunchSlots:
 
     Args:
         pool: the name of the pool, of this machine or of an account.
-        limit: the number of slots in the pool.
+        limit: of the run's profile: jobs of all runs in the pool together.
         priority: waiting jobs of a higher priority claim slots first.
         close_dead_runs: mark runs as failed whose process was killed, since they never release
             their slots.
@@ -85,6 +88,8 @@ class LaunchSlots:
         self._priority = SLOT_PRIORITIES[priority]
         self._close_dead_runs = close_dead_runs
         self._running_slots = running_slots
+        # The pool's limit, if it is one that an operator has set in the UI.
+        self.operator_limit: int | None = None
         self._held: set[str] = set()
         self._claims: set[str] = set()  # of jobs that hold a slot or wait for one
         # An instance in memory belongs to one process.
@@ -137,23 +142,54 @@ class LaunchSlots:
     @property
     def waiting_message(self) -> str:
         """The log line of a run that waits for a slot."""
+        if self.operator_limit is not None:
+            return (
+                f"waiting: {self.operator_limit} jobs may run, the limit of the pool {self.pool} "
+                "that is set in the UI (Deployment, Concurrency); delete it there to have "
+                f"pipeline.cost_optimization.max_parallel_jobs, {self.limit}"
+            )
         return (
             f"waiting: {self.limit} jobs are running, the limit of "
             "pipeline.cost_optimization.max_parallel_jobs for all runs together"
         )
 
-    def _set_limit(self) -> None:
-        if self._storage.get_concurrency_info(self.pool).slot_count == self.limit:
-            return
+    def _has_room(self, job: str) -> bool:
+        """Return True if the limit of this run's profile allows another job.
+
+        The pool has the highest limit of all profiles that use it: a profile with a lower one waits
+        here, and does not lower the limit of the others. A limit that an operator has set in the UI
+        replaces those of the profiles.
+        """
+        info = self._storage.get_concurrency_info(self.pool)
+        key = LIMIT_KEY.format(pool=self.pool)
+        cursors = self._instance.daemon_cursor_storage
+        ours = cursors.get_cursor_values({key}).get(key)
+        limit = None if info.using_default_limit else info.limit
+        self.operator_limit = limit if str(limit) not in {"None", ours, str(self.limit)} else None
+        if self.operator_limit is not None:
+            return True  # Dagster counts
+        highest = max(limit or 0, self.limit)
+        if str(highest) != ours:
+            cursors.set_cursor_values({key: str(highest)})
+        if highest != limit or info.slot_count != highest:
+            self._set_limit(highest)
+        others = [slot for slot in info.claimed_slots if not self._is_of(slot, job)]
+        return len(others) < self.limit
+
+    def _is_of(self, slot: ClaimedSlotInfo, job: str) -> bool:
+        return (slot.run_id, slot.step_key) == (self._run_id, job)
+
+    def _set_limit(self, limit: int) -> None:
         try:
-            self._storage.set_concurrency_slots(self.pool, self.limit)
+            self._storage.set_concurrency_slots(self.pool, limit)
         except IntegrityError:
             # On Postgres another machine may have created the pool since Dagster's query.
-            self._storage.set_concurrency_slots(self.pool, self.limit)
+            self._storage.set_concurrency_slots(self.pool, limit)
 
     def _claim(self, job: str, priority: int) -> bool:
         with self._lock():
-            self._set_limit()
+            if not self._has_room(job) and priority != RUNNING_PRIORITY:
+                return False
             claim = self._storage.claim_concurrency_slot(self.pool, self._run_id, job, priority)
         return bool(claim.is_claimed)
 

@@ -15,8 +15,8 @@ from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_left_out, read_table
 from odins_ravne_assets.munin.media.shared_media import (
     SharedMedia,
-    describe_shared_media,
     load_shared_media,
+    shared_media_lines,
 )
 from odins_ravne_assets.munin.tables import build, schemas
 from resources.settings.project import ListedSpecies
@@ -211,10 +211,8 @@ def open_export_tables(
 
 
 def shared_media_remarks(cameras: Iterable[ExportTables]) -> Iterator[str]:
-    """Yield a line for each camera that has media of another one of the study."""
-    for camera in cameras:
-        for shared in camera.shared_media:
-            yield f"camera {camera.camera_id}: {describe_shared_media(shared)}"
+    """Yield a line for each two cameras of the study that have the same media."""
+    return shared_media_lines({camera.camera_id: camera.shared_media for camera in cameras})
 
 
 def _modified_at(store: ObjectStore, key: str) -> datetime:

@@ -25,7 +25,7 @@ from odins_ravne_assets.hugin.review.staff import STAFF_LABELS
 from odins_ravne_assets.hugin.review.without_effect import describe_label
 from odins_ravne_assets.hugin.visits.report_json import LEFT_OUT_DESCRIPTIONS
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES
-from odins_ravne_assets.munin.media.shared_media import SharedMedia, describe_shared_media
+from odins_ravne_assets.munin.media.shared_media import SharedMedia, shared_media_lines
 from resources.settings.profile import Privacy, Stage3
 
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
@@ -93,9 +93,14 @@ def warnings(
     for camera in cameras:
         for remark in camera.cost_remarks:
             yield f"{camera.effort['camera_id'].item()}: {remark}."
-        for shared in camera.report.get("shared_media", ()):
-            text = describe_shared_media(SharedMedia(shared["camera_id"], shared["media"]))
-            yield f"{camera.effort['camera_id'].item()}: {text}."
+    shared = {
+        camera.effort["camera_id"].item(): [
+            SharedMedia(row["camera_id"], row["media"])
+            for row in camera.report.get("shared_media", ())
+        ]
+        for camera in cameras
+    }
+    yield from (f"{line}." for line in shared_media_lines(shared))
     for row in effort.filter(pl.col("files_outside") > 0).iter_rows(named=True):
         number = row["files_outside"]
         yield (

@@ -4,7 +4,7 @@ The run that reads the headers finds them (cameras/media_samples.py); reports an
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from resources.errors import StoreError
@@ -58,3 +58,19 @@ def describe_shared_media(shared: SharedMedia) -> str:
         f"{shared.media:,} {have} the same content as media of camera {shared.camera_id}: a card "
         "may have been copied twice, and one of the two cameras has the other's visits"
     )
+
+
+def shared_media_lines(of_cameras: Mapping[str, Sequence[SharedMedia]]) -> Iterator[str]:
+    """Yield a line for each pair of cameras, which begins with the id of the first one.
+
+    Args:
+        of_cameras: what each camera shares, in the order of the report or the export. Both cameras
+            of a pair may have stored it.
+    """
+    pairs = set()
+    for camera_id, all_shared in of_cameras.items():
+        for shared in all_shared:
+            pair = frozenset((camera_id, shared.camera_id))
+            if pair not in pairs:
+                yield f"{camera_id}: {describe_shared_media(shared)}"
+            pairs.add(pair)

@@ -153,7 +153,9 @@ def permission_denied(operation: str) -> str:
     # Without the permission to list, S3 answers the same for a missing object.
     missing = ", or there is no such object" if permission == "s3:GetObject" else ""
     # S3 does not say that a bucket's readers pay.
-    payer = " (of a requester pays bucket: cloud.aws.requester_pays)" if permission in READS else ""
+    payer = (
+        "; for a requester pays bucket, set cloud.aws.requester_pays" if permission in READS else ""
+    )
     return f"permission denied{missing}: the credentials need {permission} here{payer}"
 
 

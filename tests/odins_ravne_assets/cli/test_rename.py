@@ -66,7 +66,7 @@ def partitions(munin: MuninInProcess) -> set[str]:
 def test_everything_follows_a_renamed_camera(munin: MuninInProcess, tmp_path: Path) -> None:
     folder = munin.folder / "results"
     before, costs = journal(folder / "ridge"), usd(folder / "ridge" / "ledger")
-    filled = filled_table(folder / "ridge" / "stage3" / "observations.csv", tmp_path)
+    filled = filled_table(folder / "ridge" / "stage3" / "observations.csv", tmp_path, "red deer")
     with munin.instance() as instance:
         newest = _newest(instance, "ridge")
     done(munin("rename", "ridge", "north-ridge"))
@@ -86,27 +86,30 @@ def test_everything_follows_a_renamed_camera(munin: MuninInProcess, tmp_path: Pa
     assert [each["camera"] for each in status] == ["lake", "north-ridge"]
     assert status[1]["last_run"]["status"] == "SUCCESS"
     told = json.loads(done(munin("cost", "costs", "--json")))
-    assert (
-        told["by_camera"].keys() == {"lake", "north-ridge"}
-        if isinstance(told["by_camera"], dict)
-        else {each["name"] for each in told["by_camera"]} <= {"lake", "north-ridge"}
-    )
+    assert "ridge" not in {each["name"] for each in told["by_camera"]}
+    assert [plan["camera_id"] for plan in told["plans"]] == ["north-ridge"]
     assert usd(results / "ledger") >= costs
     # A table that a reviewer filled before.
     imported = munin("correct", results, filled, "--by", "Cleo Ek")
-    assert "1 new" in done(imported)
+    assert "1 changed" in done(imported)
+    # And one that was filled between two renames.
+    again = filled_table(results / "stage3" / "observations.csv", tmp_path, "moose")
+    with patch("odins_ravne_assets.cli.job.Job.run") as stage3:
+        done(munin("rename", "north-ridge", "top"))
+        results = folder / "top"
+        assert "1 changed" in done(munin("correct", results, again, "--by", "Dan Li"))
+    assert stage3.call_count == 2
     # The next run reads the footage of the folder `ridge`, and does nothing again.
     done(munin("batch", munin.folder / "footage", folder, "--cameras"))
     assert journal(results).items() >= before.items()
-    assert partitions(munin) == {"lake", "north-ridge"}
+    assert partitions(munin) == {"lake", "top"}
 
 
-def filled_table(table: Path, folder: Path) -> Path:
+def filled_table(table: Path, folder: Path, species: str) -> Path:
     """Fill the label of the first visit, as a reviewer does."""
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    column = next(name for name in rows[0] if name.startswith("correct"))
-    rows[0][column] = "red deer"
+    rows[0]["confirmed_species"] = species
     filled = folder / "filled.csv"
     with filled.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -164,8 +167,8 @@ def nothing(munin: MuninInProcess) -> None:
 @pytest.mark.parametrize(
     ("prepare", "words", "error"),
     [
-        (nothing, ["rename", "ridge", "lake"], "lake: is another camera"),
-        (nothing, ["rename", "ridge", "LAKE"], "LAKE: is another camera"),
+        (nothing, ["rename", "ridge", "lake"], "lake: is another camera's id"),
+        (nothing, ["rename", "ridge", "LAKE"], "LAKE: is another camera's id"),
         (nothing, ["rename", "ridge", "Ridge"], "Ridge: differs from ridge by case alone"),
         (nothing, ["rename", "ridge", "ridge"], "ridge: is the camera's id already"),
         (nothing, ["rename", "ridge", "a/b"], "camera id 'a/b' is not allowed"),
@@ -211,7 +214,7 @@ def test_a_forgotten_camera_leaves_its_results(munin: MuninInProcess) -> None:
 def test_results_are_deleted_when_asked(munin: MuninInProcess) -> None:
     footage = hashes(munin.folder / "footage")
     done(munin("forget", "ridge", "--delete-results"))
-    assert not hashes(munin.folder / "results" / "ridge")
+    assert hashes(munin.folder / "results" / "ridge").keys() <= {".lock"}
     assert hashes(munin.folder / "results" / "lake")
     assert hashes(munin.folder / "footage") == footage
 

@@ -161,3 +161,53 @@ def test_an_instance_in_memory_limits_its_own_jobs() -> None:
         assert not one.take("b")
         one.retain(set())
         assert one.take("b")
+
+
+# Several profiles, and operators
+
+
+def pool_limit(instance: dg.DagsterInstance) -> int | None:
+    return instance.event_log_storage.get_concurrency_info("account").limit
+
+
+@pytest.mark.parametrize("limits", [(1, 3), (3, 1)])
+def test_profiles_do_not_overwrite_each_other_s_limits(
+    instance: dg.DagsterInstance, limits: tuple[int, int]
+) -> None:
+    for limit in limits:  # in turn, as two commands do
+        assert slots(instance, limit=limit).take("a") == (limit == 3 or limits[0] == 1)
+    few, many = slots(instance, limit=1), slots(instance, limit=3)
+    assert pool_limit(instance) == 3
+    assert not few.take("b")
+    while many.take(f"job {len(many._held)}"):
+        pass
+    assert len(instance.event_log_storage.get_concurrency_info("account").claimed_slots) == 3
+
+
+def test_a_limit_that_an_operator_sets_in_the_ui_is_respected_and_shown(
+    instance: dg.DagsterInstance,
+) -> None:
+    assert slots(instance, limit=2).take("a")
+    instance.event_log_storage.set_concurrency_slots("account", 1)  # as the UI does
+    waiting = slots(instance, limit=2)
+    assert not waiting.take("b")
+    assert pool_limit(instance) == 1
+    assert waiting.waiting_message == (
+        "waiting: 1 jobs may run, the limit of the pool account that is set in the UI (Deployment, "
+        "Concurrency); delete it there to have pipeline.cost_optimization.max_parallel_jobs, 2"
+    )
+    instance.event_log_storage.set_concurrency_slots("account", 4)
+    assert [slots(instance, limit=2).take(job) for job in "bcde"] == [True, True, True, False]
+    instance.event_log_storage.set_concurrency_slots("account", 0)  # no new job
+    assert not slots(instance, limit=2).take("f")
+
+
+def test_a_deleted_limit_of_an_operator_gives_way_to_the_profile_s(
+    instance: dg.DagsterInstance,
+) -> None:
+    instance.event_log_storage.set_concurrency_slots("account", 1)
+    assert slots(instance, limit=2).take("a")
+    assert not slots(instance, limit=2).take("b")
+    instance.event_log_storage.delete_concurrency_limit("account")
+    assert slots(instance, limit=2).take("b")
+    assert pool_limit(instance) == 2

@@ -9,7 +9,11 @@ from validators import camtrap_dp_errors
 from odins_ravne_assets.hugin.exports.export import export_camera
 from odins_ravne_assets.hugin.report.page import make_report_page
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
-from odins_ravne_assets.munin.media.shared_media import SharedMedia, save_shared_media
+from odins_ravne_assets.munin.media.shared_media import (
+    SharedMedia,
+    save_shared_media,
+    shared_media_lines,
+)
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import Project
 from resources.storage.local_store import LocalStore
@@ -39,7 +43,7 @@ def test_the_report_and_the_exports_name_the_other_camera(tmp_path: Path) -> Non
     assert report["shared_media"] == [{"camera_id": "north", "media": 12}]
     assert f"south: {LINE}" in store.read_bytes("stage3/report.html").decode()
     exported = export_camera(store, "south", PROJECT, Privacy())
-    assert [line.startswith(f"camera south: {LINE}") for line in exported.remarks] == [True]
+    assert [line.startswith(f"south: {LINE}") for line in exported.remarks] == [True]
     package = json.loads(store.read_bytes("stage3/camtrap-dp/datapackage.json"))
     assert package["description"] == exported.remarks[0]
     assert camtrap_dp_errors(tmp_path / "stage3" / "camtrap-dp") == []
@@ -51,3 +55,12 @@ def test_a_camera_that_shares_none_has_no_remark(tmp_path: Path) -> None:
     assert export_camera(store, "south", PROJECT, Privacy()).remarks == ()
     package = json.loads(store.read_bytes("stage3/camtrap-dp/datapackage.json"))
     assert "description" not in package
+
+
+def test_two_cameras_with_the_same_media_are_one_line() -> None:
+    shared = {
+        "south": [SharedMedia("north", 12), SharedMedia("lake", 1)],
+        "north": [SharedMedia("south", 12)],
+    }
+    lines = [line.partition(" the same")[0] for line in shared_media_lines(shared)]
+    assert lines == ["south: 12 media have", "south: 1 medium has"]

@@ -34,7 +34,11 @@ def test_a_folder_without_permission_is_reported_and_skipped(store: S3Store, s3:
     found = store.list("", on_error=lambda key, reason: reported.append((key, reason)))
     assert [stored.key for stored in found] == ["a/1", "d/4"]
     assert reported == [
-        ("closed/", "permission denied: the credentials need s3:ListBucket here"),
+        (
+            "closed/",
+            "permission denied: the credentials need s3:ListBucket here; for a requester pays "
+            "bucket, set cloud.aws.requester_pays",
+        ),
     ]
     assert "closed: cannot be listed: permission denied" in error_message(
         lambda: list(store.list())

@@ -149,7 +149,7 @@ def test_a_refused_read_names_the_setting_of_requester_pays(
     """S3's refusal does not say why."""
     respond = refusal(403, "AccessDenied", "Access Denied")
     message = error_message(lambda: WORK[name](open_store(respond)))
-    assert "(of a requester pays bucket: cloud.aws.requester_pays)" in message
+    assert "; for a requester pays bucket, set cloud.aws.requester_pays" in message
 
 
 @pytest.mark.parametrize(
