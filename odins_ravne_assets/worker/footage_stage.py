@@ -106,7 +106,8 @@ def _warn_of_hidden_media(context: StepContext, counts: FootageCounts) -> None:
         what = "1 medium" if number == 1 else f"{number:,} media"
         verb = "is" if number == 1 else "are"
         context.reporter.warning(
-            f"{what} in {', '.join(names[:MAX_NAMED])}{more} {verb} left out: recycle bins, hidden folders and those of a system are no footage"
+            f"{what} in {', '.join(names[:MAX_NAMED])}{more} {verb} left out: "
+            "recycle bins, hidden folders and those of a system are no footage"
         )
 
 

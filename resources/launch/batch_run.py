@@ -320,21 +320,24 @@ class Launch:
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        if not self._monitors:
+        active = [(unit, attempt) for unit in self._units if (attempt := unit.active)]
+        if not active:
             return
-        for monitor in self._monitors.values():
-            monitor.attempt.stopping = reason
+        for _, attempt in active:
+            attempt.stopping = reason
         try:
             self.jobs.save()
         except LeaseLostError:
             return  # the jobs are another run's
         except StoreError as error:
             self._run_log.warning(f"the launch record is not up to date: {error}")
-        for monitor in self._monitors.values():
-            name = monitor.attempt.name
+        for unit, attempt in active:
+            name = attempt.name
+            if attempt.job_id is None:
+                continue  # it may not exist; the next run looks for it
             try:
-                self.jobs.terminate(monitor.attempt, reason)
-                self.jobs.log(monitor.unit, f"terminated {name}: {reason}")
+                self.jobs.terminate(attempt, reason)
+                self.jobs.log(unit, f"terminated {name}: {reason}")
             except (ClientError, BotoCoreError) as error:
                 self._run_log.error(
                     f"{name} could not be terminated: {one_line(str(error))}; terminate it with "

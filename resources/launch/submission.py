@@ -68,6 +68,7 @@ class LaunchJobs:
         try:
             attempt.job_id = self._submit_job(monitor)
             self.save()
+            self.log(unit, f"submitted {attempt.name} to {queue}: {reason}")
         except BaseException as error:
             with without_message_warnings(self.context.log):
                 monitor.close()  # `resume` opens another session, of the same messages
@@ -75,7 +76,6 @@ class LaunchJobs:
                 unit.attempts.remove(attempt)
                 self.save()
             raise
-        self.log(unit, f"submitted {attempt.name} to {queue}: {reason}")
         return monitor
 
     def resume(self, unit: UnitRecord, attempt: Attempt, after_crash: bool) -> JobMonitor | None:

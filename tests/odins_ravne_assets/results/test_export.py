@@ -49,7 +49,7 @@ def test_a_camera_without_results_is_left_out_with_a_line(tmp_path: Path) -> Non
     cameras = [with_results(tmp_path, "ridge"), without_results(tmp_path, "lake")]
     lines = exported(tmp_path, cameras, whole_project=False)
     assert lines[0].startswith("camera lake is left out: no results yet in ")
-    assert "1 visits of 1 camera:" in lines
+    assert "1 visit of 1 camera:" in lines
     assert deployments(tmp_path) == ["ridge"]
 
 

@@ -21,7 +21,7 @@ from resources.settings.dagster_resource import RunSettings
 from resources.storage.s3.lease import Lease
 
 # All requests, one in each launch: benchmarks/launch_faults.py.
-LAUNCHES = 3
+LAUNCHES = 2
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +105,9 @@ def test_a_run_that_another_server_ended_leaves_its_jobs_to_the_next_run(
             LaunchHooks(footage=FOOTAGE_QUERIES, on_log=watched.on_log),
         )
         settings = RunSettings(profile="sandbox", overrides=cloud.overrides)
-        with pytest.raises(dg.DagsterExecutionInterruptedError):
-            run_here(camera, cloud.folder / "catalog", launcher, settings, ("footage",))
+        ran = run_here(camera, cloud.folder / "catalog", launcher, settings, ("footage",))
     monkeypatch.undo()
+    assert not ran.success
     stopped = [line for line in watched.lines if line.startswith("terminated ")]
     assert bool(stopped) is not ends_run
     if ends_run:
