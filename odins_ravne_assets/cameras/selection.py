@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from odins_ravne_assets.cameras.card_folders import (
     camera_folder,
     camera_id_of,
+    is_dcim,
     with_folders_above,
 )
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
@@ -108,10 +109,29 @@ class CameraSelection:
         Raises:
             UsageError, StoreError: see `footage`.
         """
-        return [
+        found = [
             _camera(each.camera_id, each.url, self._target(output, each.camera_id))
             for each in self.footage(input, output)
         ]
+        for camera in found:
+            self._refuse_footage_as_output(camera.output_url)
+        return found
+
+    def _refuse_footage_as_output(self, url: str) -> None:
+        """Refuse a folder of footage as OUTPUT: a second INPUT, where only one can be named.
+
+        On S3 the requests for many cameras take too long.
+        """
+        if url.startswith(S3) or not local_path(url).is_dir():
+            return
+        tree = self.tree(url)
+        is_card = any(map(is_dcim, tree.folders()))
+        if (is_card or any(tree.media())) and not store_of(url, self.profile).exists(MEDIA_TABLE):
+            raise UsageError(
+                f"OUTPUT {tree.shown}: holds pictures or videos, and no results; name a folder of "
+                "its own for the results. Further cards of a camera are added one by one: munin "
+                "batch CARD RESULTS --camera NAME"
+            )
 
     def tree(self, url: str) -> FolderTree:
         """Return the folder of a URL."""

@@ -16,9 +16,11 @@ from odins_ravne_assets.hugin.exports.export import ExportResult
 from odins_ravne_assets.hugin.privacy.places import Places, places_before_visits
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result
 from odins_ravne_assets.munin.media.footage import FootageCounts
+from odins_ravne_assets.munin.media.other_files import describe_other_files
 from odins_ravne_assets.munin.progress import Metadata
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import contact_sheet
+from resources.printable import printable
 from resources.settings.deployments import Deployment
 from resources.settings.profile import Privacy
 from resources.storage import layout
@@ -77,8 +79,10 @@ def footage_metadata(
         "files/not_media": files.other_files.total,
         "files/hidden_media": sum(files.hidden.values()),
     }
+    other = describe_other_files(files.other_files.rows())
+    named = {"files/other": printable(other)} if other else {}
     footage = {"path:footage": _shown(footage_url)}
-    return {**reasons, **deployment, **metadata, **not_media, **footage}
+    return {**reasons, **deployment, **metadata, **not_media, **named, **footage}
 
 
 def detection_metadata(store: ObjectStore, journal: Stage1Journal) -> Metadata:

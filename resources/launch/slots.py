@@ -167,24 +167,32 @@ class LaunchSlots:
         limit = None if info.using_default_limit else info.limit
         self.operator_limit = limit if str(limit) not in {"None", ours, str(self.limit)} else None
         if self.operator_limit is not None:
-            return True  # Dagster counts
+            return True
         highest = max(limit or 0, self.limit)
         if str(highest) != ours:
             cursors.set_cursor_values({key: str(highest)})
-        if highest != limit or info.slot_count != highest:
-            self._set_limit(highest)
+        if (highest != limit or info.slot_count != highest) and not self._set_limit(highest):
+            return False
+        if highest == self.limit:
+            return True  # Dagster counts, by priority and in order of waiting
         others = [slot for slot in info.claimed_slots if not self._is_of(slot, job)]
         return len(others) < self.limit
 
     def _is_of(self, slot: ClaimedSlotInfo, job: str) -> bool:
         return (slot.run_id, slot.step_key) == (self._run_id, job)
 
-    def _set_limit(self, limit: int) -> None:
-        try:
-            self._storage.set_concurrency_slots(self.pool, limit)
-        except IntegrityError:
-            # On Postgres another machine may have created the pool since Dagster's query.
-            self._storage.set_concurrency_slots(self.pool, limit)
+    def _set_limit(self, limit: int) -> bool:
+        """Set the pool's limit; return False if Dagster cannot until a job has ended."""
+        for _ in range(2):
+            try:
+                self._storage.set_concurrency_slots(self.pool, limit)
+            except IntegrityError:
+                # On Postgres another machine may have created the pool since Dagster's query. And
+                # Dagster 1.13 cannot set a limit after the only one was deleted in the UI while a
+                # job had a slot: it inserts an empty row.
+                continue
+            return True
+        return False
 
     def _claim(self, job: str, priority: int) -> bool:
         with self._lock():

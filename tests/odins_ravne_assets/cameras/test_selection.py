@@ -90,6 +90,15 @@ def test_folders_beside_media_are_of_one_camera_and_a_line_says_so(
     assert len(logged) == 1
 
 
+@pytest.mark.parametrize("other", ["b/IMG_0001.JPG", "b/DCIM/100RECNX/IMG_0001.JPG"])
+def test_footage_is_no_output(select: Select, other: str, tmp_path: Path) -> None:
+    put(tmp_path, "a/IMG_0001.JPG", other)
+    with pytest.raises(UsageError, match=r"^OUTPUT .*/b: holds pictures or videos, and no results"):
+        select("a", output="b")
+    put(tmp_path, "b/tables/media.parquet")  # pictures that a user put beside results
+    assert select("a", output="b", camera="a") == ["a -> b"]
+
+
 def test_what_was_one_camera_stays_one(
     select: Select, study: Path, catalog: CameraCatalog, tmp_path: Path
 ) -> None:

@@ -197,7 +197,12 @@ def test_a_limit_that_an_operator_sets_in_the_ui_is_respected_and_shown(
         "Concurrency); delete it there to have pipeline.cost_optimization.max_parallel_jobs, 2"
     )
     instance.event_log_storage.set_concurrency_slots("account", 4)
-    assert [slots(instance, limit=2).take(job) for job in "bcde"] == [True, True, True, False]
+    assert [slots(instance, limit=2).take(job) for job in "bcde"] == [
+        True,
+        True,
+        False,
+        False,
+    ]  # and `waiting`
     instance.event_log_storage.set_concurrency_slots("account", 0)  # no new job
     assert not slots(instance, limit=2).take("f")
 
@@ -206,8 +211,23 @@ def test_a_deleted_limit_of_an_operator_gives_way_to_the_profile_s(
     instance: dg.DagsterInstance,
 ) -> None:
     instance.event_log_storage.set_concurrency_slots("account", 1)
-    assert slots(instance, limit=2).take("a")
-    assert not slots(instance, limit=2).take("b")
+    holder, waiting = slots(instance, limit=2), slots(instance, limit=2)
+    assert holder.take("a")
+    assert not waiting.take("b")
     instance.event_log_storage.delete_concurrency_limit("account")
-    assert slots(instance, limit=2).take("b")
+    holder.retain(set())
+    assert waiting.take("b")
+    assert holder.take("c")
     assert pool_limit(instance) == 2
+
+
+def test_a_limit_deleted_while_a_job_has_its_slot_waits_for_the_job(
+    instance: dg.DagsterInstance,
+) -> None:
+    """Dagster sets no limit until then."""
+    holder, waiting = slots(instance, limit=1), slots(instance, limit=1)
+    assert holder.take("a")
+    instance.event_log_storage.delete_concurrency_limit("account")
+    assert not waiting.take("b")
+    holder.retain(set())
+    assert waiting.take("b")
