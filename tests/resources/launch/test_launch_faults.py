@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -17,6 +16,7 @@ from resources.errors import LeaseLostError
 from resources.launch.batch_launcher import BatchStepLauncher
 from resources.launch.hooks import LaunchHooks
 from resources.launch.local_launcher import LocalStepLauncher
+from resources.sandbox.wire.protocol import AwsRequest
 from resources.settings.dagster_resource import RunSettings
 from resources.storage.s3.lease import Lease
 
@@ -54,7 +54,7 @@ def test_a_job_whose_last_messages_cannot_be_read_at_first_is_not_bought_again(
     camera = cloud.camera(card)
     failed: set[str] = set()
 
-    def fail_once(request: Any) -> None:
+    def fail_once(request: AwsRequest) -> None:
         path = request.parameters.get("prefix", "") or request.path
         if request.service == "s3" and "-a1/" in path and path.endswith(".json"):
             key = f"{request.operation} {path}"
@@ -136,3 +136,63 @@ def test_a_launch_whose_lease_was_taken_over_ends_and_terminates_no_job(
     again = cloud.run(camera, ("footage",))
     assert again.success, again.error
     assert len(cloud.submitted(camera)) == 1
+
+
+@pytest.fixture
+def no_spot(cloud: Cloud) -> Iterator[Cloud]:
+    """An account in which jobs wait in the spot queue."""
+    cloud.sandbox.set_capacity("spot", 0)
+    cloud.end_machines()
+    yield cloud
+    cloud.reset()
+
+
+def is_record(request: AwsRequest, text: bytes) -> bool:
+    """Return True for a write of a launch record with this text in it."""
+    is_write = request.service == "s3" and request.method == "PUT"
+    return is_write and request.path.endswith("/record.json") and text in request.body()
+
+
+def test_a_job_is_moved_although_the_record_of_it_could_not_be_written_at_first(
+    no_spot: Cloud, card: Path
+) -> None:
+    camera = no_spot.camera(card)
+    failures = iter(["once"])
+
+    def fail(request: AwsRequest) -> None:
+        if is_record(request, b'"moving": "') and next(failures, None):
+            no_spot.sandbox.inject("server_error", "s3")
+
+    with S3Requests(no_spot).watching():
+        no_spot.sandbox.on_request = fail
+        ran = no_spot.run(camera, ("footage",), pipeline__cost_optimization__fallback_timeout=30)
+    assert next(failures, None) is None
+    assert ran.success, ran.error
+    attempts = [(each.queue, each.end) for each in no_spot.unit(camera).attempts]
+    assert attempts == [("spot", "cancelled"), ("ondemand", "done")]
+
+
+def test_a_decision_to_fail_is_not_forgotten_if_the_record_cannot_be_written_at_first(
+    no_spot: Cloud, card: Path
+) -> None:
+    """The job of a person who cancelled it is not submitted again."""
+    camera = no_spot.camera(card)
+    cancelled: list[str] = []
+    failures = iter(["once"])
+
+    def disturb(request: AwsRequest) -> None:
+        live = no_spot.live_jobs()
+        if request.operation == "DescribeJobs" and live and not cancelled:
+            cancelled.append(live[0]["jobId"])
+            batch = no_spot.clients.of("batch")
+            batch.terminate_job(jobId=cancelled[0], reason="not needed")
+        if is_record(request, b'"end": "cancelled"') and next(failures, None):
+            no_spot.sandbox.inject("server_error", "s3")
+
+    with S3Requests(no_spot).watching():
+        no_spot.sandbox.on_request = disturb
+        ran = no_spot.run(camera, ("footage",))
+    assert next(failures, None) is None
+    assert not ran.success
+    assert ran.error.startswith("the job was cancelled, not by this run")
+    assert len(no_spot.submitted(camera)) == 1

@@ -124,6 +124,41 @@ def test_no_message_is_lost_if_the_store_fails(tmp_path: Path) -> None:
     in_asset(retry)
 
 
+def test_an_error_in_a_chunk_loses_and_repeats_no_message(tmp_path: Path) -> None:
+    def fail_in_a_chunk(context: dg.AssetExecutionContext) -> None:
+        handled: list[int] = []
+        failures = iter(["once"])
+
+        def on_message(payload: Mapping[str, Any]) -> None:
+            if payload["done"] == 2 and next(failures, None):
+                raise StoreError("no database")
+            handled.append(payload["done"])
+
+        store = LocalStore(tmp_path)
+        messages = [("report_custom_message", {"payload": {"done": done}}) for done in (1, 2, 3)]
+        reader = StoreMessageReader(store, "job", on_message)
+        injector = StoreContextInjector(store, "job/context.json")
+        with dg.open_pipes_session(context, injector, reader):
+            Writer(store).write(*messages)
+            with pytest.raises(StoreError):
+                reader.read_new()
+            reader.read_new()
+            assert handled == [1, 2, 3]
+
+    in_asset(fail_in_a_chunk)
+
+
+def test_a_session_whose_messages_are_read_needs_no_store_for_its_end(tmp_path: Path) -> None:
+    def end(context: dg.AssetExecutionContext) -> None:
+        writer = Writer(LocalStore(tmp_path))
+        with session(context, UnreliableStore(tmp_path)) as (_, reader, progress):
+            reader.stop()
+            writer.progress(1)
+        assert progress == []
+
+    in_asset(end)
+
+
 def test_the_context_remains_for_a_retried_job(tmp_path: Path) -> None:
     def open_and_close(context: dg.AssetExecutionContext) -> None:
         with session(context, LocalStore(tmp_path)):
