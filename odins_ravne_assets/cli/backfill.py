@@ -14,13 +14,13 @@ from odins_ravne_assets.cli.options import UpdateFlag
 from odins_ravne_assets.cli.terminal import out, print_log
 from odins_ravne_assets.databases.locked import opened_instance
 from odins_ravne_assets.instance_home import catalog_folder, home, prepare_home
+from odins_ravne_assets.runs.tags import BACKFILL_TAG
 from resources.errors import UsageError
 from resources.spot.policy import PRIORITY_TAG, Priority
 from resources.storage.layout import BACKFILLS_FOLDER
 from resources.storage.local_store import LocalStore
 from resources.storage.stored_json import read_json_object
 
-BACKFILL_TAG = "munin/backfill"
 # Values of --stages, and the job of each.
 JOB_OF_STAGES = {"1-3": "camera", "1": "stage1", "2": "stage2", "2-3": "stages2and3", "3": "stage3"}
 
