@@ -10,6 +10,7 @@ from odins_ravne_assets.defs.cloud import cloud_definitions
 from odins_ravne_assets.defs.cost_report import cost_report_asset
 from odins_ravne_assets.defs.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
 from odins_ravne_assets.defs.launch_hooks import launch_hooks
+from odins_ravne_assets.defs.old_runs import old_runs
 from odins_ravne_assets.defs.sensors import killed_runs, new_footage, quarantine
 from odins_ravne_assets.defs.silent_cameras import no_camera_is_silent
 from odins_ravne_assets.instance_home import catalog_folder, home, refuse_network_disk
@@ -32,7 +33,7 @@ def _of_all_profiles() -> dg.Definitions:
         asset_checks=[no_camera_is_silent],
         jobs=[*JOBS, COSTS, DAILY_CHECK],
         schedules=SCHEDULES,
-        sensors=[new_footage, killed_runs, observations_follow],
+        sensors=[new_footage, killed_runs, observations_follow, old_runs],
         resources={
             "settings": RunSettings(profile=PROFILE),
             "catalog": CameraCatalog(catalog_folder()),

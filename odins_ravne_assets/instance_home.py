@@ -68,6 +68,16 @@ run_retries:
 
 run_monitoring:
   enabled: true
+
+# Ticks of sensors and schedules. The sensor old_runs deletes old runs: history.keep_days.
+retention:
+  sensor:
+    purge_after_days:
+      skipped: 2
+      success: 90
+      failure: 90
+  schedule:
+    purge_after_days: 90
 """
 
 

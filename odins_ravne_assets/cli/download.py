@@ -23,6 +23,7 @@ from odins_ravne_assets.results.download import (
     camera_folders,
     download_results,
     find_results,
+    is_project_report_page,
     read_reports,
     write_project_report_page,
     write_report_pages,
@@ -120,6 +121,23 @@ def write_combined_report(cameras: Sequence[Camera]) -> None:
     if len(folders) > 1:
         page = write_project_report_page(folders, folders[0].parent)
         out.print(f"report of {len(folders)} cameras: {page}", soft_wrap=True)
+
+
+def renew_combined_report(cameras: Sequence[Camera]) -> None:
+    """Write the report of several cameras again, if there is one above changed cameras.
+
+    Its labels and visits would be those of before. It is of all cameras in its folder, so that a
+    run of some of them takes none out of it. Without one, several cameras get one.
+    """
+    urls = [each.output_url for each in cameras if not each.output_url.startswith(S3)]
+    roots = {local_path(url).parent for url in urls}
+    root = roots.pop() if len(roots) == 1 else None
+    if root is None or not is_project_report_page(root):
+        write_combined_report(cameras)
+        return
+    folders = sorted(each.parent.parent for each in root.glob(f"*/{REPORT_JSON}"))
+    page = write_project_report_page(folders, root)
+    out.print(f"report of {len(folders)} cameras: {page}", soft_wrap=True)
 
 
 def write_runner(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from odins_ravne_assets.cli.job import ProfileChoice, prepare_job
 from odins_ravne_assets.cli.models import app as models_app
 from odins_ravne_assets.cli.options import ResultsArgument
 from odins_ravne_assets.cli.plan import plan
+from odins_ravne_assets.cli.prune import prune
 from odins_ravne_assets.cli.sandbox import app as sandbox_app
 from odins_ravne_assets.cli.sources import app as sources_app
 from odins_ravne_assets.cli.sources import forget, rename
@@ -40,7 +41,7 @@ cost_app.add_typer(results_app)
 app.add_typer(cost_app, name="cost")
 app.add_typer(sandbox_app, name="sandbox")
 # Help lists commands in this order, then those of this file.
-for command in (demo, plan, backfill, batch, stage1, stage2, stage3, forget, rename):
+for command in (demo, plan, backfill, batch, stage1, stage2, stage3, forget, rename, prune):
     app.command()(command)
 
 
@@ -95,7 +96,7 @@ def correct(
     again: labels that are known already stay as they are.
     """
     from odins_ravne_assets.cameras.known_results import cameras_of_results
-    from odins_ravne_assets.cli.download import write_combined_report
+    from odins_ravne_assets.cli.download import renew_combined_report
     from odins_ravne_assets.hugin.review.camera_labels import Review
     from odins_ravne_assets.results.corrections import import_corrections
 
@@ -110,8 +111,8 @@ def correct(
     for line in imported.lines:
         out.print(line, soft_wrap=True, markup=False)
     result = job.run(list(imported.cameras))
-    if len(chosen) > 1 and not result.interrupted:
-        write_combined_report(chosen)
+    if not result.interrupted:
+        renew_combined_report(chosen)
     result.exit_if_any_failed()
     if imported.failed:
         raise typer.Exit(1)

@@ -14,7 +14,7 @@ from odins_ravne_assets.cli.download import (
     RemoteResults,
     download_cameras,
     print_downloaded,
-    write_combined_report,
+    renew_combined_report,
 )
 from odins_ravne_assets.cli.job import prepare_job
 from odins_ravne_assets.cli.options import (
@@ -126,7 +126,7 @@ def batch(
             update_compute_limits(job.profile.cloud.aws, max_vcpus, print_log)
         result = job.run(chosen, {PRIORITY_TAG: priority} if priority else {}, update)
     if not result.interrupted:
-        write_combined_report(chosen)
+        renew_combined_report(chosen)
     if download_stage3 or local_output:
         root = local_path(local_output or "results")
         _download(chosen, result.succeeded, root, job.profile)
@@ -195,7 +195,10 @@ def stage3(
     overrides = _visit_settings(compression_window, min_confidence, min_duration)
     job = prepare_job(context, "stage3", overrides, {})
     chosen = _camera_of_results(output, job.profile)
-    job.run([chosen]).exit_if_any_failed()
+    result = job.run([chosen])
+    if not result.interrupted:
+        renew_combined_report([chosen])
+    result.exit_if_any_failed()
 
 
 def select_cameras(

@@ -21,7 +21,7 @@ from resources.settings.profile import Profile
 from resources.storage.layout import REPORT_JSON
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import display_url
-from resources.storage.stored_json import REPORT_REMEDY, read_json_object
+from resources.storage.stored_json import REPORT_REMEDY, reading_json_object
 
 Row = tuple[str, str, str, str, str, str, str]
 Counts = tuple[str, str, str]
@@ -194,9 +194,9 @@ def _counts(store: ObjectStore) -> Counts:
     """
     if not store.exists(REPORT_JSON):
         return "", "", ""
-    report = read_json_object(store, REPORT_JSON, REPORT_REMEDY, "totals")
-    totals = report["totals"]
-    media = str(totals["media"])
-    if sources := report.get("sources"):
-        media = f"{media}{IN_SOURCES}{len(sources)} sources"
-    return media, str(totals["failed"]), str(totals["observations"])
+    with reading_json_object(store, REPORT_JSON, REPORT_REMEDY) as report:
+        totals = report["totals"]
+        media = str(totals["media"])
+        if sources := report.get("sources"):
+            media = f"{media}{IN_SOURCES}{len(sources)} sources"
+        return media, str(totals["failed"]), str(totals["observations"])

@@ -28,6 +28,7 @@ from resources.storage.stored_json import read_json_object
 PAGE_SIZE = 500  # runs, events
 PARTITION_TAG, DAGSTER_BACKFILL_TAG = "dagster/partition", "dagster/backfill"
 ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
+ACTIVE_BACKFILL = {"REQUESTED", "CANCELING", "FAILING"}  # of Dagster's BulkActionStatus
 DATABASE_SUFFIXES = (".db", ".db-wal", ".db-shm", ".db-journal")
 # A database without a run is left by a killed deletion; a run that begins has its row first.
 ORPHAN_SECONDS = 24 * 3600.0
@@ -144,7 +145,7 @@ def _of_open_backfills(instance: dg.DagsterInstance, runs: Sequence[_Run]) -> se
             needed |= {run.run_id for run in members}
     for number, ids in of_ui.items():
         backfill = instance.get_backfill(number)
-        if backfill is not None and backfill.status in dg.BulkActionStatus.active_statuses():
+        if backfill is not None and backfill.status.value in ACTIVE_BACKFILL:
             needed |= set(ids)
     return needed
 

@@ -19,7 +19,6 @@ from dagster_pipes import (
     PipesDefaultMessageWriter,
     PipesMessageWriter,
     PipesS3ContextLoader,
-    PipesS3MessageWriter,
 )
 
 from resources.aws.clients import AwsClients
@@ -96,11 +95,13 @@ class BatchHost(Host):
     def __init__(self) -> None:
         import boto3  # only on this host: a local worker starts without it
 
+        from odins_ravne_assets.worker.message_writer import MessageWriter
+
         super().__init__()
         client = boto3.client("s3")
         self.traffic.attach(client)
         self.context_loader = PipesS3ContextLoader(client)
-        self.message_writer = PipesS3MessageWriter(client, interval=MESSAGE_INTERVAL)
+        self.message_writer = MessageWriter(client, MESSAGE_INTERVAL)
         self._metadata = InstanceMetadata()
 
     def watch(self, profile: Profile, stop: threading.Event, on_notice: OnNotice) -> None:

@@ -5,6 +5,7 @@ They have exact coordinates, and are private like all tables.
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -28,6 +29,8 @@ def store_deployments(store: ObjectStore, deployments: Sequence[Deployment]) -> 
 def read_deployments(store: ObjectStore) -> tuple[Deployment, ...]:
     """Read the deployments of a camera; none if there are none, or in results of before.
 
+    Keys that a newer version added are ignored.
+
     Raises:
         StoreError: they are damaged.
     """
@@ -35,8 +38,12 @@ def read_deployments(store: ObjectStore) -> tuple[Deployment, ...]:
         return ()
     rows = read_json_object(store, DEPLOYMENTS_JSON, REPORT_REMEDY, "deployments")["deployments"]
     try:
-        return tuple(Deployment.model_validate(row) for row in rows)
-    except (ValidationError, TypeError):
+        return tuple(Deployment.model_validate(_known_keys(row)) for row in rows)
+    except (ValidationError, TypeError, AttributeError):
         raise StoreError(
             f"{store.url}/{DEPLOYMENTS_JSON}: is damaged or of another version; {REPORT_REMEDY}"
         ) from None
+
+
+def _known_keys(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name in Deployment.model_fields}

@@ -1,5 +1,6 @@
 """Cameras: their ids, the folders they are found in, and the catalog."""
 
+import json
 import os
 from pathlib import Path
 
@@ -102,3 +103,20 @@ def test_a_file_under_another_cameras_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ridge-7.json").rename(tmp_path / "ridge-8.json")
     with pytest.raises(UsageError, match="is the file of camera ridge-7"):
         catalog.get("ridge-8")
+
+
+def test_the_file_of_a_camera_may_be_of_another_version(tmp_path: Path) -> None:
+    catalog = CameraCatalog(tmp_path)
+    released = {"camera_id": "ridge", "footage_url": "file:///cards", "output_url": "file:///out"}
+    for tree in (released, released | {"earlier_footage": [], "earlier_ids": [], "site": "north"}):
+        (tmp_path / "ridge.json").write_text(json.dumps(tree))
+        assert catalog.get("ridge") == Camera("ridge", "file:///cards", "file:///out")
+
+
+def test_a_camera_is_found_by_an_earlier_id_only_with_its_footage(tmp_path: Path) -> None:
+    catalog = CameraCatalog(tmp_path)
+    renamed = Camera("hill", "file:///cards/ridge", "file:///out", earlier_ids=("ridge",))
+    catalog.put(renamed)
+    assert catalog.current("ridge", "file:///cards/ridge/") == renamed
+    assert catalog.current("hill", "file:///elsewhere") == renamed
+    assert catalog.current("ridge", "file:///cards/other") is None  # another camera of that name

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from resources.batch.launch_record import (
     Attempt,
     LaunchRecord,
@@ -13,6 +15,7 @@ from resources.batch.launch_record import (
 )
 from resources.batch.names import Queue
 from resources.batch.outcome import AttemptOutcome
+from resources.errors import StoreError
 from resources.storage.local_store import LocalStore
 
 # As the first version with refusals wrote it; an attempt then had no counters of Stage 1.
@@ -69,3 +72,22 @@ def test_the_age_of_an_attempt_counts_also_after_the_time_was_set_back() -> None
     assert attempt.age(10_030.0, asked) == 30
     later = dict[str, float]()  # of a process that began after the time was set back
     assert [attempt.age(now, later) for now in (2_000.0, 2_040.0)] == [0, 40]
+
+
+def test_keys_of_a_newer_version_are_ignored(tmp_path: Path) -> None:
+    tree = json.loads(OLD_RECORD) | {"region": "eu-north-1"}
+    tree["units"][0]["attempts"][0]["gpu"] = "L4"
+    LocalStore(tmp_path).write_bytes("8a1f-2/record.json", json.dumps(tree).encode())
+    assert load_records(LocalStore(tmp_path))[0].identity == "8a1f-2"
+
+
+@pytest.mark.parametrize("content", ["", OLD_RECORD[:200], "[]", OLD_RECORD.replace("work", "w")])
+def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
+    store = LocalStore(tmp_path)
+    store.write_bytes("8a1f-1/record.json", content.encode())
+    store.write_bytes("8a1f-2/record.json", OLD_RECORD.encode())
+    with pytest.raises(StoreError, match=r"8a1f-1/record\.json: is damaged or of another version"):
+        load_records(store)  # a launch would buy its jobs again
+    remarks: list[str] = []
+    assert [record.identity for record in load_records(store, remarks)] == ["8a1f-2"]
+    assert "8a1f-1/record.json" in remarks[0]

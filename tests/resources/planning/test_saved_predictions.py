@@ -1,5 +1,6 @@
 """Predictions of plans, and their comparison with actual costs."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -72,6 +73,30 @@ def test_a_file_that_is_not_a_prediction_is_named_in_the_error(tmp_path: Path) -
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(StoreError, match=r"x\.json: not a plan"):
         load_predictions(LocalStore(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b'{"camera_id": "r', b"{}", b"[]"])
+def test_a_damaged_prediction_is_left_out_of_a_report_with_a_remark(
+    tmp_path: Path, content: bytes
+) -> None:
+    store, remarks = LocalStore(tmp_path), list[str]()
+    save_prediction(store, prediction(0))
+    store.write_bytes("x.json", content)
+    assert load_predictions(store, remarks) == [prediction(0)]
+    assert remarks == [
+        f"a plan is left out: {store.url}/x.json: not a plan of this version; delete it"
+    ]
+
+
+def test_keys_of_a_newer_version_of_predictions_are_ignored(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    save_prediction(store, prediction(0))
+    path = tmp_path / "2026-11-01T12-00-00Z.json"
+    tree = json.loads(path.read_text()) | {"carbon_grams": 1}
+    tree["offers"] = [each | {"zone": "a"} for each in tree["offers"]]
+    path.write_text(json.dumps(tree))
+    [read] = load_predictions(store)
+    assert read == prediction(0)
 
 
 def test_the_cost_of_later_runs_is_compared_with_overheads() -> None:

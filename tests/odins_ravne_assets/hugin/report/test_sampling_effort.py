@@ -1,5 +1,6 @@
 """Effort and places of the report: from the table of deployments where there is one."""
 
+import json
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,10 @@ def test_deployments_are_stored_with_the_tables(tmp_path: Path) -> None:
     rows = (row(timeZone="Europe/Stockholm", habitat="bog", Problem1_from="2025-05-01"),)
     store_deployments(store, rows)
     assert read_deployments(store) == rows
+    tree = json.loads(store.read_bytes("tables/deployments.json"))
+    newer = {"deployments": [tree["deployments"][0] | {"slope": 3}], "form": 2}
+    store.write_bytes("tables/deployments.json", json.dumps(newer).encode())
+    assert read_deployments(store) == rows  # of a newer version
     store_deployments(store, ())
     assert read_deployments(store) == ()
     store.write_bytes("tables/deployments.json", b'{"deployments": [{"cameraID": 1}]}')
