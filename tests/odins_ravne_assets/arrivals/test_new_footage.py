@@ -486,6 +486,53 @@ def test_the_sensor_adds_the_camera_and_asks_for_its_run(folder: Folder, tmp_pat
     assert camera.output_url == (tmp_path / "results" / "north-1").as_uri()
 
 
+def two_ticks(
+    instance: dg.DagsterInstance, catalog: CameraCatalog, folder: Folder, results: Path
+) -> dg.SensorResult:
+    """The second of two ticks, in which the uploads of the folder are complete."""
+    overrides = {
+        "uploads.url": str(folder.root),
+        "uploads.quiet_minutes": 0.001,
+        "uploads.output": str(results),
+    }
+    first = tick(instance, catalog, None, **overrides)
+    time.sleep(0.1)
+    return tick(instance, catalog, first.cursor, **overrides)
+
+
+def test_uploads_of_a_renamed_camera_run_it_under_its_new_id(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.put("ridge/1.jpg")
+    catalog = CameraCatalog(tmp_path / "cameras")
+    place, results = (folder.root / "ridge").as_uri(), (tmp_path / "results" / "hill").as_uri()
+    catalog.put(Camera("hill", place, results, earlier_ids=("ridge",)))
+    with dg.DagsterInstance.ephemeral() as instance:
+        second = two_ticks(instance, catalog, folder, tmp_path / "results")
+    assert [each.partition_key for each in second.run_requests or ()] == ["hill"]
+    assert [each.camera_id for each in catalog.list()] == ["hill"]
+
+
+def test_a_camera_whose_partition_was_deleted_is_not_added_by_its_uploads(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.put("ridge/1.jpg")
+    catalog = CameraCatalog(tmp_path / "cameras")
+    place, results = (folder.root / "ridge").as_uri(), (tmp_path / "results" / "ridge").as_uri()
+    catalog.put(Camera("ridge", place, results))
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("camera", ["ridge"])
+        instance.add_run(dg.DagsterRun("camera", tags={"dagster/partition": "ridge"}))
+        instance.delete_dynamic_partition("camera", "ridge")  # as the button of the UI does
+        second = two_ticks(instance, catalog, folder, tmp_path / "results")
+    assert not second.run_requests
+    (added,) = second.dynamic_partitions_requests or ()
+    assert not added.partition_keys
+    assert catalog.list() == ()
+    (seen,) = second.asset_events
+    assert "camera ridge: was forgotten" in str(seen.metadata["arrivals/why"])
+
+
 def test_what_was_moved_out_of_quarantine_is_told_to_be_out(folder: Folder, tmp_path: Path) -> None:
     folder.put("loose.jpg")
     catalog = CameraCatalog(tmp_path / "cameras")

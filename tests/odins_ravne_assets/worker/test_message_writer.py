@@ -11,6 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from s3_rig import (
+    Act,
     S3Rig,
     drop,
     lose_response,
@@ -27,9 +28,12 @@ def message(number: int) -> Any:
     return {"__dagster_pipes_version": "0.1", "method": "log", "params": {"message": f"{number}\n"}}
 
 
-def write(rig: S3Rig, numbers: Sequence[int], scale: float = 1000) -> list[str]:
+def write(
+    rig: S3Rig, numbers: Sequence[int], fault: Act, times: int, scale: float = 1000
+) -> list[str]:
     """Write messages with a client that retries nothing; return those that arrived."""
     bucket = rig.bucket(rig.clients())
+    rig.fail("PutObject", fault, times)
     config = Config(retries={"total_max_attempts": 1}, region_name="eu-north-1")
     client = boto3.client("s3", endpoint_url=rig.url, config=config)
     writer = MessageWriter(client, 0.0, ScaledClock(scale))
@@ -45,9 +49,8 @@ def write(rig: S3Rig, numbers: Sequence[int], scale: float = 1000) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", [refuse(503, "SlowDown"), drop, lose_response])
-def test_a_chunk_that_is_not_written_is_written_again(s3: S3Rig, fault: Any) -> None:
-    s3.fail("PutObject", fault, times=3)
-    assert write(s3, range(5)) == ["0", "1", "2", "3", "4"]
+def test_a_chunk_that_is_not_written_is_written_again(s3: S3Rig, fault: Act) -> None:
+    assert write(s3, range(5), fault, times=3) == ["0", "1", "2", "3", "4"]
 
 
 def test_an_outage_without_an_end_ends_the_writer(
@@ -55,6 +58,6 @@ def test_an_outage_without_an_end_ends_the_writer(
 ) -> None:
     ended: list[BaseException] = []
     monkeypatch.setattr("threading.excepthook", lambda caught: ended.append(caught.exc_value))
-    s3.fail("PutObject", refuse(403, "AccessDenied"), times=10**6)
-    assert write(s3, range(2), scale=MAX_OUTAGE_SECONDS * 4) == []
+    denied = refuse(403, "AccessDenied")
+    assert write(s3, range(2), denied, times=10**6, scale=MAX_OUTAGE_SECONDS * 4) == []
     assert isinstance(ended[0], ClientError)
