@@ -12,7 +12,7 @@ A round visits each folder once, in as many scans as it takes.
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,6 @@ from odins_ravne_assets.munin.media.raw_pairs import Stretch, without_raw_copies
 from resources.settings.profile import Uploads
 from resources.storage.local_store import named_entries
 from resources.storage.object_store import is_internal_file, modified_ns
-from resources.user_path import special_file
 
 HOUR_SECONDS, MINUTE_SECONDS = 3600.0, 60.0
 # FAT stores dates in steps of two seconds, and network file systems cache them for some: dates that
@@ -152,9 +151,12 @@ class FolderWalk:
             progress.partial = None
             return
         except OSError as error:
-            is_complete, after, folder = True, "", path_in_table(key)
-            reason = f"cannot be listed: {error.strerror or error}"
-            content = FolderContent(refused={folder or ".": reason})
+            is_complete, after = True, ""
+            # With a slash at its end: the folder of a camera that is refused has none.
+            folder = f"{path_in_table(key)}/" if key else "."
+            content = FolderContent(
+                refused={folder: f"cannot be listed: {error.strerror or error}"}
+            )
         if not is_complete:
             progress.partial = content
             return
@@ -192,21 +194,21 @@ class FolderWalk:
 
     def _read_entries(self, key: str, path: str, content: FolderContent) -> bool:
         """Add a folder's entries to its content; return False if time is up."""
-        files = Stretch(
-            _files(self.root / path, self.progress.after_name, content),
+        named = Stretch(
+            _media_entries(self.root / path, self.progress.after_name, content),
             lambda each: each[0],
             self.enough,
         )
-        for name, found in without_raw_copies(files, lambda each: each[0]):
+        for name, found in without_raw_copies(_files(named), lambda each: each[0]):
             _add_file(content, _below(key, name), found, self.uploads.camera_pattern)
-        self.progress.after_name = files.after
-        return files.is_complete
+        self.progress.after_name = named.after or self.progress.after_name
+        return named.is_complete
 
 
-def _files(
+def _media_entries(
     folder: Path, after: str, content: FolderContent
-) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the media files of a folder in order, with one stat each; add its folders."""
+) -> "Iterator[tuple[str, os.DirEntry[str]]]":
+    """Yield the entries with names of media in order, without a stat; add the folders."""
     for name, entry in named_entries(folder):
         if name <= after or is_hidden(name) or is_internal_file(name):
             continue
@@ -216,12 +218,22 @@ def _files(
                     content.children[name] = entry.name
                     content.names = (content.names + _number(name)) % 2**SUM_BITS
                 continue
-            if not looks_like_medium(name):
-                continue
-            found = entry.stat()
         except OSError:
             continue  # a link to nothing, or deleted meanwhile
-        if stat.S_ISREG(found.st_mode) and not special_file(found.st_mode):
+        if looks_like_medium(name):
+            yield name, entry
+
+
+def _files(
+    entries: "Iterable[tuple[str, os.DirEntry[str]]]",
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the files among the entries, with one stat each."""
+    for name, entry in entries:
+        try:
+            found = entry.stat()
+        except OSError:
+            continue
+        if stat.S_ISREG(found.st_mode):
             yield name, found
 
 

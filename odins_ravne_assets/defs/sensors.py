@@ -88,6 +88,7 @@ def new_footage(
             if state.quarantine(upload):  # reported once
                 quarantined.append(upload)
         else:
+            state.release(state.quarantined.keys() & {request.footage})
             catalog.put(camera)
             new_cameras.append(camera.camera_id)
             requests.append(_run_request(request, camera.camera_id))

@@ -13,7 +13,7 @@ import pytest
 from odins_ravne_assets.arrivals import folder_walk
 from odins_ravne_assets.arrivals.folder_source import LISTING_SECONDS, FolderUploadSource
 from odins_ravne_assets.arrivals.sensor_state import ScanResult, SensorState
-from resources.errors import DamagedFileError, StoreError
+from resources.errors import StoreError
 from resources.settings.profile import Uploads
 from resources.storage.local_store import named_entries
 
@@ -156,7 +156,7 @@ def test_a_round_that_takes_long_is_reported_once(disk: Disk) -> None:
     for number in range(600):
         disk.put(f"north-1/IMG_{number:04}.JPG")
     disk.stat_seconds = 1.0
-    remarks = [remark for _ in range(40) for remark in disk.scan().remarks]
+    remarks = [remark for _ in range(55) for remark in disk.scan().remarks]
     assert len(remarks) == 2, "two rounds of 15 minutes"
     assert "minutes so far, more than 10" in remarks[0]
     assert remarks[0].startswith(str(disk.root))
@@ -183,8 +183,8 @@ def test_a_new_folder_is_found_by_the_dates_of_the_one_above(disk: Disk) -> None
     assert disk.stats == ["2.jpg"]
     (disk.root / "a/DCIM/101/2.jpg").unlink()
     (disk.root / "a/DCIM/101").rmdir()
-    assert disk.scan().pending == 1
-    assert disk.settle() == ["a"]
+    assert disk.settle() == []
+    assert disk.stats == []
 
 
 def test_a_file_that_grows_is_seen_though_its_folders_dates_do_not_change(disk: Disk) -> None:
@@ -297,7 +297,7 @@ def test_a_folder_that_cannot_be_listed_is_in_quarantine_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(folder_walk, "named_entries", refuse)
-        assert [each.path for each in disk.scan().quarantined] == ["b"]
+        assert [each.path for each in disk.scan().quarantined] == ["b/"]
         assert disk.settle() == ["a"]
     assert disk.settle() == ["b"]
     assert SensorState.read(disk.cursor).quarantined == {}
@@ -320,7 +320,7 @@ def test_a_table_that_cannot_be_read_harms_its_camera_alone(disk: Disk) -> None:
 
     def damaged(camera: str) -> Known:
         if camera == "a":
-            raise DamagedFileError("/r/a/tables/media.parquet: is damaged")
+            raise StoreError("/r/a/tables/media.parquet: is damaged")
         return set()
 
     disk.known = damaged  # type: ignore[method-assign]
