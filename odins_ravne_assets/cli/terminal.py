@@ -173,6 +173,7 @@ class ProgressBars:
         self._stages: dict[str, str] = {}
         self._costs: dict[str, str] = {}
         self._warned: set[tuple[str, str]] = set()  # camera, text
+        self._errors: dict[str | None, str] = {}  # the first camera with each
         self._stopping = False
 
     def __enter__(self) -> "ProgressBars":
@@ -245,7 +246,10 @@ class ProgressBars:
         if task is not None:
             self._bars.remove_task(task)
         if run.status == "FAILURE":
-            print_error(f"camera {run.camera.camera_id}: {run.error}")
+            first = self._errors.setdefault(run.error, run.camera.camera_id)
+            again = first != run.camera.camera_id
+            text = f"the same error as camera {first}" if again else run.error
+            print_error(f"camera {run.camera.camera_id}: {text}")
         elif not run.succeeded:
             err.print(
                 f"{escape(run.camera.camera_id)}: stopped; run the same command again to continue"

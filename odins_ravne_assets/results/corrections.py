@@ -172,7 +172,8 @@ def _no_labels(
     """The message of a file without any label that can be imported."""
     if failed:
         line = min(failed)
-        more = f" (and {len(failed) - 1} further rows)" if len(failed) > 1 else ""
+        others = len(failed) - 1
+        more = f" (and {others} more row{'s' * (others > 1)})" if others else ""
         return f"{file.name}, line {line}: {failed[line]}{more}"
     shown = f"camera {cameras[0]}" if len(cameras) == 1 else "these cameras"
     rest = f" {_skipped_line(skipped)};" if skipped else ""

@@ -19,7 +19,7 @@ from odins_ravne_assets.arrivals.folder_source import FolderUploadSource
 from odins_ravne_assets.arrivals.s3_source import S3UploadSource
 from odins_ravne_assets.arrivals.sensor_state import ScanResult, SensorState, request_due_runs
 from odins_ravne_assets.arrivals.sqs import delete, receive
-from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.sensors import new_footage
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.aws.clients import AwsClients
@@ -550,7 +550,6 @@ def test_what_was_moved_out_of_quarantine_is_told_to_be_out(folder: Folder, tmp_
 def test_a_camera_that_is_known_elsewhere_is_not_run_on_other_footage(
     folder: Folder, tmp_path: Path
 ) -> None:
-    from odins_ravne_assets.cameras.catalog import Camera
 
     folder.put("North-1/1.jpg")
     catalog = CameraCatalog(tmp_path / "cameras")
@@ -578,7 +577,6 @@ def test_the_tables_columns_are_what_the_listing_compares(tmp_path: Path) -> Non
 def test_uploads_of_a_camera_whose_cards_were_read_are_a_further_source(
     folder: Folder, tmp_path: Path
 ) -> None:
-    from odins_ravne_assets.cameras.catalog import Camera
     from odins_ravne_assets.munin.media.sources import Source, save_sources
     from resources.storage.local_store import LocalStore
 

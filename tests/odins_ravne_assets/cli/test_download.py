@@ -1,5 +1,6 @@
 """The report of several cameras next to their results."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ def camera_with(root: Path, name: str, media: int) -> Camera:
     filled = FilledCamera(name)
     for number in range(media):
         filled.medium(f"IMG_{number:04}.JPG", NIGHT, [])
+    shutil.rmtree(root / name, ignore_errors=True)
     store = filled.store(root / name)
     run_stage3(store, Stage3(), {}, Privacy())
     make_report_page(store, store, Privacy())
