@@ -85,14 +85,14 @@ def _recompute(folder: Path, changed: dict[str, float], profile_name: str) -> Pa
         project = project.model_copy(update={"deployments": read_deployments(source)})
     stage3, species = profile.pipeline.stage3, project.species
     result = run_stage3(source, stage3, report["models"], profile.privacy, species, target)
-    make_report_page(source, target, profile.privacy, project.deployments)
+    remarks = make_report_page(source, target, profile.privacy, project.deployments)
     exported = export_camera(source, camera_id, project, profile.privacy, target)
     if result.labels_without_effect:
         out.print(f"warning: {result.labels_without_effect}", soft_wrap=True, markup=False)
     print_visits([target.root / STAGE3_FOLDER])
     page = target.root / REPORT_PAGE
     out.print(f"results: {target.root}", soft_wrap=True)
-    for remark in exported.remarks:
+    for remark in (*remarks, *exported.remarks):
         out.print(remark, soft_wrap=True, markup=False)
     if exported.camtrap_dp_error:
         out.print(f"no Camtrap DP: {exported.camtrap_dp_error}", soft_wrap=True, markup=False)

@@ -24,7 +24,8 @@ def run_observations(context: StepContext) -> StageResult:
     settings, species = context.profile.pipeline.stage3, context.profile.project.species
     result = run_stage3(output, settings, models, privacy, species)
     store_deployments(output, _project(context).deployments)
-    make_report_page(output, output, privacy)
+    for remark in make_report_page(output, output, privacy):
+        context.reporter.warning(remark)
     if result.labels_without_effect:
         context.reporter.warning(result.labels_without_effect)
     context.counters.visits = result.observations

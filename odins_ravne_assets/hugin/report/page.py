@@ -50,11 +50,14 @@ def make_report_page(
     results: ObjectStore,
     privacy: Privacy,
     deployments: Sequence[Deployment] | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Write `stage3/report.html` of one camera.
 
     Args:
         source, results, privacy, deployments: see `load_camera_results`.
+
+    Returns:
+        Sentences on costs that are left out, which the page has too.
 
     Raises:
         StoreError: the store refuses access, or a crop is damaged.
@@ -62,6 +65,7 @@ def make_report_page(
     camera = load_camera_results(source, results, privacy, deployments)
     with results.writing(REPORT_PAGE) as path:
         write_report_page(path, [camera], privacy)
+    return camera.cost_remarks
 
 
 def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Privacy) -> None:

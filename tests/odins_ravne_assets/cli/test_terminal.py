@@ -231,6 +231,19 @@ def test_without_a_terminal_progress_is_a_line_every_half_minute_and_at_the_end_
     ]
 
 
+def test_an_error_that_all_cameras_have_is_printed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch)
+    with terminal.ProgressBars() as bars:
+        for name, error in (("a", "t.csv, line 2: x"), ("b", "t.csv, line 2: x"), ("c", "y")):
+            camera = Camera(name, f"file:///cards/{name}", f"file:///results/{name}")
+            bars.on_end(CameraRun(camera, status="FAILURE", error=error))
+    assert log.lines() == [
+        "error: camera a: t.csv, line 2: x",
+        "error: camera b: the same error as camera a",
+        "error: camera c: y",
+    ]
+
+
 def test_without_a_terminal_a_download_is_a_line_every_half_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
