@@ -45,10 +45,11 @@ class ResultsOfOtherSettings(dg.AutomationCondition[dg.AssetKey]):
         return dg.AutomationResult(context, found)
 
 
-def _since_done(trigger: _Condition) -> _Condition:
-    """True from the trigger until the asset is requested or made."""
-    condition = dg.AutomationCondition
-    return trigger.since(condition.newly_requested() | condition.newly_updated())
+_DONE = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
+_DEPENDENCIES_UPDATED = dg.AutomationCondition.any_deps_updated().since(_DONE)
+# Settings that change in the tick in which a request for the former ones is noticed count.
+_VERSION_CHANGED = dg.AutomationCondition.code_version_changed()
+_SETTINGS_CHANGED = _VERSION_CHANGED.since(_DONE & ~_VERSION_CHANGED) & ResultsOfOtherSettings()
 
 
 def _when_ready(wanted: _Condition, label: str) -> _Condition:
@@ -62,11 +63,9 @@ def _when_ready(wanted: _Condition, label: str) -> _Condition:
     ).with_label(label)
 
 
-_DEPENDENCIES_UPDATED = _since_done(dg.AutomationCondition.any_deps_updated())
 UPDATE_LABELS = _when_ready(_DEPENDENCIES_UPDATED, "labels update with the boxes of their camera")
 UPDATE_VISITS = _when_ready(
-    _DEPENDENCIES_UPDATED
-    | (_since_done(dg.AutomationCondition.code_version_changed()) & ResultsOfOtherSettings()),
+    _DEPENDENCIES_UPDATED | _SETTINGS_CHANGED,
     "visits update with the labels of their camera, and with the settings",
 )
 

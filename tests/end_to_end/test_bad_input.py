@@ -346,7 +346,7 @@ def test_a_folder_without_media_is_refused_and_earlier_results_stay(
         ended = munin("batch", demo.card, demo.output)
     assert ended.code == 1
     assert ended.errors == [
-        f"error: camera card: {demo.card.as_uri()}: holds no pictures or videos; name the folder "
+        f"error: camera card: {demo.card}: holds no pictures or videos; name the folder "
         "with the footage, and see that its card or disk is mounted"
     ]
     assert results(demo.output) == before

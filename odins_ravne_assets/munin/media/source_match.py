@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from odins_ravne_assets.munin.media.footage import require_camera
-from odins_ravne_assets.munin.media.media_files import is_medium, path_in_table
+from odins_ravne_assets.munin.media.media_files import is_hidden, is_medium, path_in_table
 from odins_ravne_assets.munin.media.media_table import Row, StoredMedia, open_media_table
+from odins_ravne_assets.munin.media.other_files import OtherFiles, describe_other_files
 from odins_ravne_assets.munin.media.source_store import OpenPlace, open_source, place_to_open
 from odins_ravne_assets.munin.media.sources import OpenedSource, Source, load_sources, source_name
 from resources.errors import MediaError, StoreError
@@ -25,6 +27,7 @@ from resources.storage.open_store import display_url
 
 # Files that are hashed to compare two places. Of n equal ones, the share found is exact to 1/n.
 SAMPLE = 32
+MAX_OTHERS = 10_000  # files that are counted where there are no media
 
 # Returns when a file says that it was recorded; raises MediaError for one that cannot be used.
 ReadTime = Callable[[Path], datetime | None]
@@ -402,8 +405,15 @@ def holds_media(store: ObjectStore) -> bool:
 
 
 def no_media(store: ObjectStore) -> StoreError:
-    """Return the error for footage without media: a card that is not mounted, for instance."""
+    """Return the error for footage without media, with what is there instead.
+
+    It is a card that is not mounted, for instance, or one with a recycle bin alone.
+    """
+    others = OtherFiles()
+    for found in islice(store.list("", on_error=lambda key, reason: None), MAX_OTHERS):
+        others.add(found.key, "hidden file" if is_hidden(found.key) else None)
+    there = describe_other_files(others.rows())
     return StoreError(
-        f"{store.url}: holds no pictures or videos; name the folder with the footage, and see that "
-        "its card or disk is mounted"
+        f"{display_url(store.url)}: holds no pictures or videos{f', but {there}' if there else ''}; "
+        "name the folder with the footage, and see that its card or disk is mounted"
     )

@@ -25,6 +25,7 @@ from resources.errors import UsageError
 from resources.storage.layout import MEDIA_TABLE, OBSERVATIONS_TABLE, PROCESSED_TABLE
 from resources.storage.object_store import ObjectStore
 from resources.storage.parquet_files import scan_parquet
+from resources.storage.open_store import display_url
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def remove_source(results: ObjectStore, name: str, on_wait: Callable[[], None]) 
             if _is_half_removed(results, name):
                 return RemovedSource(0, 0, frozenset())
             names = ", ".join(each.name for each in listed.sources) if listed else "none"
-            raise UsageError(f"{name}: is no source of {results.url}; its sources: {names}")
+            raise UsageError(
+                f"{name}: is no source of {display_url(results.url)}; its sources: {names}"
+            )
         if len(listed.sources) == 1:
             raise UsageError(
                 f"{name}: is the only source of camera {listed.camera_id}; to remove the camera, "

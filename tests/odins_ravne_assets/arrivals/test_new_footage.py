@@ -337,6 +337,58 @@ def test_events_through_sns_and_eventbridge_are_read(bucket: Bucket) -> None:
     assert set(SensorState.read(cursor).cameras.pending) == {"north-0", "north-1"}
 
 
+def test_a_camera_of_many_objects_is_compared_in_several_looks(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odins_ravne_assets.arrivals.listing.PAGE_SIZE", 2)
+    keys = [f"a/{number}.{kind}" for number in range(4) for kind in ("CR2", "JPG")]
+    bucket.put(*keys, "b/1.jpg")
+    bucket.run("a")
+    bucket.tables["a"] = {row for row in bucket.tables["a"] if row[0].endswith("JPG")}
+    now, cursor, compared = time.time(), "", []
+    seconds = iter(range(0, 10**6, 15))  # each question for the time takes 15 s
+    for tick in range(40):
+        source = bucket.source(with_queue=False)
+        source.clock = lambda: float(next(seconds))
+        _, cursor = scan_once(source, cursor, now + 30 * tick)
+        sweep = SensorState.read(cursor).sweep
+        if sweep.comparing is not None and sweep.comparing.camera == "a":
+            compared.append(sweep.comparing.after)
+        if not sweep.began:
+            break
+    assert compared == sorted(set(compared))
+    assert len(compared) > 2
+    assert all(key.endswith("JPG") for key in compared), "no pair is divided"
+    state = SensorState.read(cursor)
+    assert (state.cameras.pending.keys(), state.sweep.agreed.keys()) == ({"b"}, {"a"})
+
+
+def test_a_listing_that_takes_long_is_reported_once(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odins_ravne_assets.arrivals.s3_source.SCAN_TIMEOUT_SECONDS", -1.0)
+    bucket.put(*(f"a/{number}.txt" for number in range(6)))
+    now, cursor, remarks = time.time(), "", []
+    for tick in range(6):
+        scan, cursor = scan_once(bucket.source(with_queue=False), cursor, now + tick * 1500)
+        remarks += scan.remarks
+    (remark,) = remarks
+    assert remark.startswith(f"s3://{bucket.name}/footage: one listing of all files has taken 75")
+
+
+def test_a_bucket_of_too_many_pending_cameras_waits_in_its_queue(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odins_ravne_assets.arrivals.s3_source.MAX_PENDING", 5)
+    bucket.put(*(f"cam-{number}/1.jpg" for number in range(25)))
+    now, cursor, requested = time.time(), already_listed(time.time()), set()
+    for tick in range(8):
+        scan, cursor = scan_once(bucket.source(), cursor, now + 601 * tick)
+        assert scan.pending <= 5 + 10
+        requested |= {each.camera_id for each in scan.run_requests}
+    assert len(requested) == 25
+
+
 # A folder of this machine
 
 
@@ -443,6 +495,21 @@ def test_a_card_that_is_taken_out_and_put_back_starts_nothing_new(folder: Folder
 # The sensor in Dagster
 
 
+def test_a_broken_cursor_is_a_line_of_the_log_and_the_sensor_begins_anew(
+    folder: Folder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder.put("a/1.jpg")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = tick(
+            instance,
+            CameraCatalog(tmp_path),
+            '{"version": 99}',
+            **{"uploads.url": str(folder.root)},
+        )
+    assert SensorState.read(result.cursor).begun_anew == ""
+    assert "the stored cursor cannot be read (it is of version 99" in capfd.readouterr().err
+
+
 def tick(
     instance: dg.DagsterInstance, catalog: CameraCatalog, cursor: str | None, **overrides: Any
 ) -> dg.SensorResult:
@@ -522,7 +589,8 @@ def test_a_camera_whose_partition_was_deleted_is_not_added_by_its_uploads(
     catalog.put(Camera("ridge", place, results))
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("camera", ["ridge"])
-        instance.add_run(dg.DagsterRun("camera", tags={"dagster/partition": "ridge"}))
+        done, tags = dg.DagsterRunStatus.SUCCESS, {"dagster/partition": "ridge"}
+        instance.add_run(dg.DagsterRun("camera", tags=tags, status=done))
         instance.delete_dynamic_partition("camera", "ridge")  # as the button of the UI does
         second = two_ticks(instance, catalog, folder, tmp_path / "results")
     assert not second.run_requests

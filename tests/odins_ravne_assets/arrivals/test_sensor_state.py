@@ -1,18 +1,25 @@
 """Which uploads are news, when a camera's card is complete, and that no crash loses or repeats."""
 
+import json
+import sqlite3
+import tarfile
+import tempfile
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import ROOT
 
-from odins_ravne_assets.arrivals.pending import PendingCameras
+from odins_ravne_assets.arrivals.pending import MAX_SEEN, PendingCameras
 from odins_ravne_assets.arrivals.routing import CameraMedium, QuarantinedUpload, camera_of_key
 from odins_ravne_assets.arrivals.sensor_state import MAX_QUARANTINED, SensorState, request_due_runs
 from odins_ravne_assets.arrivals.sqs import UploadEvent, parse_notification
 from resources.errors import ProfileError
 from resources.settings.loader import load_profile
 
+OLD_HOME = ROOT / "tests" / "old_results" / "v0_1_0" / "dagster_home.tar.xz"
 PATTERN = "(?P<camera>[^/]+)/"
 QUIET, LONGEST = 600.0, 43_200.0
 
@@ -182,3 +189,91 @@ def test_a_time_that_is_set_back_delays_no_run_beyond_the_quiet_period(hours: fl
     assert state.listed_at == state.sweep.began == now
     assert state.settling["card"] == {"is": "x", "since": now, "done": now}
     assert SensorState.read(state.text()) == state
+
+
+def old_cursor() -> str:
+    """The cursor that release 0.1.0 has stored in its DAGSTER_HOME."""
+    with tarfile.open(OLD_HOME) as archive, tempfile.TemporaryDirectory() as folder:
+        archive.extract("schedules/schedules.db", folder, filter="data")
+        database = sqlite3.connect(Path(folder) / "schedules/schedules.db")
+        rows = database.execute("SELECT instigator_body FROM instigators").fetchall()
+        database.close()
+    bodies = [json.loads(body) for (body,) in rows]
+    (cursor,) = (
+        body["job_specific_data"]["cursor"]
+        for body in bodies
+        if body["origin"]["job_name"] == "new_footage"
+    )
+    return str(cursor)
+
+
+def test_the_cursor_of_release_0_1_0_is_read() -> None:
+    cursor = old_cursor()
+    assert "version" not in json.loads(cursor)
+    state = SensorState.read(cursor)
+    assert state.begun_anew == ""
+    assert list(state.quarantined) == ["loose.jpg"]
+    assert state.settling.keys() == {"lake", "ridge"}
+    assert json.loads(state.text())["version"] == 2
+
+
+def broken(**changes: object) -> str:
+    return json.dumps(json.loads(old_cursor()) | changes)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "reason"),
+    [
+        ("{", "not JSON"),
+        ("", ""),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not of this sensor"),
+        ("17", "not of this sensor"),
+        ("{}", "cameras: Field required"),
+        (broken(version=3), "version 3, and this version reads 1 to 2"),
+        (broken(version=None), "version None"),
+        (broken(version="1"), "version '1'"),
+        (broken(cameras=None), "cameras"),
+        (broken(cameras={"waiting": {"a": {}}, "by": {}}), "cameras.waiting.a.footage"),
+        (broken(cameras={"waiting": {}, "by": {"a": "yesterday"}}), "cameras.by.a"),
+        (broken(receipts="r"), "receipts"),
+        (broken(refused=["a"]), "refused"),
+        (broken(sweep={"began": []}), "sweep.began"),
+        (broken(sweep={"comparing": {"camera": "a"}}), "sweep.comparing"),
+        (broken(listed_at=float("nan")), "listed_at"),
+        (broken(settling={"a": {"is": 1}}), "settling.a"),
+    ],
+)
+def test_a_cursor_that_cannot_be_read_begins_anew_with_the_reason(cursor: str, reason: str) -> None:
+    state = SensorState.read(cursor)
+    assert reason in state.begun_anew
+    assert state == SensorState()
+
+
+def test_newer_members_of_a_cursor_are_ignored() -> None:
+    state = SensorState.read(broken(colour="red"))
+    assert (state.begun_anew, list(state.quarantined)) == ("", ["loose.jpg"])
+
+
+def test_paths_that_are_no_unicode_do_not_break_the_cursor() -> None:
+    state = SensorState()
+    state.quarantine(QuarantinedUpload("bad \ud800 name", "why"))
+    assert list(SensorState.read(state.text()).quarantined) == ["bad \\ud800 name"]
+    assert not state.quarantine(QuarantinedUpload("bad \ud800 name", "why"))
+
+
+def test_the_cursor_of_a_bucket_is_bounded() -> None:
+    state, now = SensorState(), 1_800_000_000.0
+    for number in range(2 * MAX_SEEN):
+        camera = f"a-camera-with-a-long-name-{number:06}"
+        state.cameras.seen_until[camera] = now - number
+        state.sweep.agree(camera, "0123456789abcdef")
+        state.quarantine(QuarantinedUpload(f"a/folder/with/a/long/name/{number}", "why"))
+    state.limit_to(now)
+    assert len(state.cameras.seen_until) == len(state.sweep.confirmed) == MAX_SEEN
+    assert "a-camera-with-a-long-name-000000" in state.cameras.seen_until, "the newest"
+    assert len(state.text()) < 700_000
+    state.limit_to(now + 16 * 86_400)
+    state.sweep.end()
+    state.sweep.end()
+    assert (state.cameras.seen_until, state.sweep.agreed) == ({}, {})

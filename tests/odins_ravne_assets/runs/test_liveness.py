@@ -76,6 +76,27 @@ with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
     )
 """
 
+# A run whose process comes back after another process has ended it; it would work for a minute.
+LATE_RUN = """
+import sys, time
+import dagster as dg
+from odins_ravne_assets.runs import heartbeat
+from odins_ravne_assets.runs.liveness import running_here
+from resources.clock import system_clock
+
+heartbeat.RENEWAL_SECONDS = 0.1
+
+@dg.asset
+def visits(context):
+    with running_here(context.instance, context.run, system_clock()):
+        print("started", flush=True)
+        for _ in range(600):
+            time.sleep(0.1)
+
+with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+    dg.materialize([visits], instance=instance, raise_on_error=False)
+"""
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -119,6 +140,19 @@ def test_a_run_whose_process_was_killed_fails(home: Path, instance: dg.DagsterIn
     )
     close_dead_runs(instance)
     assert stored_run(instance, again).status == DagsterRunStatus.STARTING
+
+
+def test_a_process_that_comes_back_after_its_run_was_ended_stops_and_changes_nothing(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    program = [sys.executable, "-W", "ignore", "-c", LATE_RUN, str(home)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as late:
+        assert late.stdout and late.stdout.readline() == "started\n"
+        [run] = instance.get_runs()
+        instance.report_run_failed(run, "its machine was lost")
+        late.wait(30)
+    assert stored_run(instance, run).status == DagsterRunStatus.FAILURE
+    assert not instance.get_latest_materialization_event(dg.AssetKey("visits"))
 
 
 def killed_run(instance: dg.DagsterInstance, home: Path, reported: int) -> dg.DagsterRun:

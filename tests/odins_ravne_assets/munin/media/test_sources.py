@@ -196,6 +196,19 @@ def test_a_place_without_media_that_is_no_source_is_refused(ridge: Ridge) -> Non
     assert ridge.names() == ["a"]
 
 
+def test_what_is_in_a_place_without_media_is_named(ridge: Ridge) -> None:
+    place = ridge.root / "psd"
+    for name in ("a.psd", "b.psd", "notes.txt", "#recycle/IMG_0001.JPG"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).touch()
+    with pytest.raises(StoreError) as caught:
+        ridge.run(place)
+    assert str(caught.value).startswith(
+        f"{place}: holds no pictures or videos, but 2 pictures of an editor (a.psd, b.psd); 1 "
+        "document (notes.txt); 1 hidden file (#recycle/IMG_0001.JPG); name the folder"
+    )
+
+
 def test_the_clock_of_a_card_that_is_not_there_can_still_be_corrected(ridge: Ridge) -> None:
     first, second = ridge.card("a", 1, exif=True), ridge.card("b", 2)
     ridge.run(first)
