@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # The name of the dynamic partitions.
 PARTITIONS = "camera"
 PARTITION_TAG = "dagster/partition"
+DELETED_PARTITION = (
+    "its partition was deleted, so the camera is forgotten; its results and footage stay. To add "
+    "it again: munin batch INPUT OUTPUT --camera ID"
+)
 # The assets of a camera, in the order in which its runs make them.
 CAMERA_ASSETS = ("footage", "detections", "classifications", "observations", "exports")
 

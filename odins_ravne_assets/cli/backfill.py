@@ -11,9 +11,10 @@ import typer
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.job import Job, ProfileChoice, prepare_job
 from odins_ravne_assets.cli.options import UpdateFlag
+from odins_ravne_assets.cli.sources import forget_deleted_cameras
 from odins_ravne_assets.cli.terminal import out, print_log
 from odins_ravne_assets.databases.locked import opened_instance
-from odins_ravne_assets.instance_home import catalog_folder, home, prepare_home
+from odins_ravne_assets.instance_home import catalog_folder, home
 from odins_ravne_assets.runs.tags import BACKFILL_TAG
 from resources.errors import UsageError
 from resources.spot.policy import PRIORITY_TAG, Priority
@@ -108,7 +109,7 @@ def _new_backfill(
 ) -> Backfill:
     if stages not in JOB_OF_STAGES:
         raise UsageError(f"--stages {stages}: must be one of {', '.join(JOB_OF_STAGES)}")
-    _forget_deleted()
+    forget_deleted_cameras()
     known = [camera.camera_id for camera in CameraCatalog(catalog_folder()).list()]
     chosen = dict.fromkeys(
         name for pattern in patterns for name in known if fnmatch.fnmatchcase(name, pattern)
@@ -128,18 +129,6 @@ def _new_backfill(
         priority,
         update,
     )
-
-
-def _forget_deleted() -> None:
-    """Leave out the cameras whose partition was deleted in Dagster's UI."""
-    prepare_home()
-    import dagster as dg
-
-    from odins_ravne_assets.cameras.register import CameraRegister
-
-    with dg.DagsterInstance.get() as instance:
-        for camera_id in CameraRegister(CameraCatalog(catalog_folder()), instance).forget_deleted():
-            print_log(f"{camera_id}: its partition was deleted in Dagster, so it is forgotten")
 
 
 def numbered(request: Backfill) -> Backfill:

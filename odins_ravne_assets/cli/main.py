@@ -19,7 +19,7 @@ from odins_ravne_assets.cli.plan import plan
 from odins_ravne_assets.cli.prune import prune
 from odins_ravne_assets.cli.sandbox import app as sandbox_app
 from odins_ravne_assets.cli.sources import app as sources_app
-from odins_ravne_assets.cli.sources import forget, rename
+from odins_ravne_assets.cli.sources import forget, forget_deleted_cameras, rename
 from odins_ravne_assets.cli.stages import batch, stage1, stage2, stage3
 from odins_ravne_assets.cli.terminal import out, print_log, run_app
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
@@ -157,6 +157,7 @@ def status(
     prepare_home()
     from odins_ravne_assets.cli.status import camera_status, print_status, status_json
 
+    forget_deleted_cameras()
     known, remarks = camera_status(CameraCatalog(catalog_folder()).list(), profile)
     if as_json:
         out.print(status_json(known, remarks), soft_wrap=True, markup=False)

@@ -201,6 +201,18 @@ def rename(
         job.run([camera]).exit_if_any_failed()
 
 
+def forget_deleted_cameras() -> None:
+    """Forget the cameras whose partition was deleted in Dagster's UI, and say so."""
+    prepare_home()
+    import dagster as dg
+
+    from odins_ravne_assets.cameras.register import DELETED_PARTITION, CameraRegister
+
+    with dg.DagsterInstance.get() as instance:
+        for camera_id in CameraRegister(CameraCatalog(catalog_folder()), instance).forget_deleted():
+            print_log(f"{camera_id}: {DELETED_PARTITION}")
+
+
 def _refuse_unfinished_launch(camera: Camera, open_store: OpenStore) -> None:
     """Refuse while jobs on AWS may write into the results.
 

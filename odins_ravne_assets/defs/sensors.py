@@ -15,7 +15,7 @@ from odins_ravne_assets.arrivals.sensor_state import (
     UploadSource,
 )
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.cameras.register import PARTITION_TAG, CameraRegister
+from odins_ravne_assets.cameras.register import DELETED_PARTITION, PARTITION_TAG, CameraRegister
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cameras.selection import camera_for_upload
 from odins_ravne_assets.defs.assets import CAMERAS
@@ -38,10 +38,6 @@ ACTIVE_STATUSES = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
-DELETED_PARTITION = (
-    "its partition was deleted, so the camera is forgotten; its results and footage stay. To add "
-    "it again: munin batch INPUT OUTPUT --camera ID"
-)
 QUARANTINE_COLUMNS = dg.TableSchema([dg.TableColumn("file or folder"), dg.TableColumn("why")])
 
 quarantine = dg.AssetSpec(

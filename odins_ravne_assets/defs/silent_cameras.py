@@ -11,6 +11,7 @@ import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.deployments import with_deployments
+from odins_ravne_assets.cameras.register import DELETED_PARTITION, CameraRegister
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.deployments import Deployment
 from resources.settings.profile import Profile
@@ -32,6 +33,8 @@ def no_camera_is_silent(
     settings: RunSettings,
     catalog: dg.ResourceParam[CameraCatalog],
 ) -> dg.AssetCheckResult:
+    for camera_id in CameraRegister(catalog, context.instance).forget_deleted():
+        context.log.warning(f"{camera_id}: {DELETED_PARTITION}")
     cameras = catalog.list()
     profile = with_deployments(settings.load(), cameras)
     newest = {camera.camera_id: _newest(context.instance, camera.camera_id) for camera in cameras}

@@ -413,7 +413,8 @@ def no_media(store: ObjectStore) -> StoreError:
     for found in islice(store.list("", on_error=lambda key, reason: None), MAX_OTHERS):
         others.add(found.key, "hidden file" if is_hidden(found.key) else None)
     there = describe_other_files(others.rows())
+    instead = f", but {there}" if there else ""
     return StoreError(
-        f"{display_url(store.url)}: holds no pictures or videos{f', but {there}' if there else ''}; "
+        f"{display_url(store.url)}: holds no pictures or videos{instead}; "
         "name the folder with the footage, and see that its card or disk is mounted"
     )

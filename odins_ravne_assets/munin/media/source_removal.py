@@ -24,8 +24,8 @@ from odins_ravne_assets.munin.media.sources import (
 from resources.errors import UsageError
 from resources.storage.layout import MEDIA_TABLE, OBSERVATIONS_TABLE, PROCESSED_TABLE
 from resources.storage.object_store import ObjectStore
-from resources.storage.parquet_files import scan_parquet
 from resources.storage.open_store import display_url
+from resources.storage.parquet_files import scan_parquet
 
 
 @dataclass(frozen=True)

@@ -346,7 +346,7 @@ def test_a_camera_of_many_objects_is_compared_in_several_looks(
     bucket.run("a")
     bucket.tables["a"] = {row for row in bucket.tables["a"] if row[0].endswith("JPG")}
     now, cursor, compared = time.time(), "", []
-    seconds = iter(range(0, 10**6, 15))  # each question for the time takes 15 s
+    seconds = iter(range(0, 10**6, 25))  # each question for the time takes 25 s
     for tick in range(40):
         source = bucket.source(with_queue=False)
         source.clock = lambda: float(next(seconds))
