@@ -69,7 +69,7 @@ FILE_NAME_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
         re.compile(
             rf"{_YEAR}(?P<dash>[-_.])(?P<month>\d\d)(?P=dash)(?P<day>\d\d){_SEPARATOR}"
             rf"(?P<hour>\d\d|\d(?=\D))(?P<colon>[-_.:h])(?P<minute>\d\d)"
-            rf"(?:(?P=colon)(?P<second>\d\d))?{_END}"
+            rf"(?:(?:(?P=colon)|m)(?P<second>\d\d)s?)?{_END}"
         ),
     ),
     (

@@ -199,6 +199,8 @@ def test_the_epoch_of_quicktime_is_not_a_time() -> None:
         "Screenshot 2021-05-28 at 9.30.11 AM.png",
         "Screenshot 2021-05-28 at 9.30.11\u202fAM.png",
         "20210528_093011_ambient.jpg",
+        "2021-05-28_09h30m11s.jpg",
+        "2021-05-28 9h30m11.jpg",
     ],
 )
 def test_a_date_and_a_time_in_a_name_is_a_capture_time(name: str) -> None:
