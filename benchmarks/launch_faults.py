@@ -9,13 +9,14 @@ results differ from those of the undisturbed one, or if it submits a second job.
 """
 
 import argparse
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -31,6 +32,12 @@ from resources.sandbox.wire.protocol import AwsRequest
 
 STAGES = ("footage",)
 NO_RETRIES = {"retries": {"total_max_attempts": 1}}
+# Parts of keys that differ between launches: the output, the launch, the run and the lease.
+OWN_PARTS = re.compile(r"results/\d+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16}|[0-9a-f]{12}-\d+")
+
+# A request without what differs between launches, and its number among equal ones, from 1. Launches
+# poll more or less often, so that the number among all requests would be another one in each.
+Name = tuple[str, int]
 
 
 @dataclass
@@ -38,21 +45,24 @@ class S3Requests:
     """The requests to S3 of one launch, of which some fail.
 
     Args:
-        failing: their numbers, from 1.
+        seen: all of them, in order.
     """
 
     cloud: Cloud
-    failing: Sequence[int] = ()
-    seen: list[str] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    failing: Collection[Name] = ()
+    seen: list[Name] = field(default_factory=list)
+    _equal: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, request: AwsRequest) -> None:
         """Handle a request before the sandbox does."""
         if request.service != "s3":
             return
-        number = next(self._numbers)
-        self.seen.append(f"{request.operation} {request.bucket_and_key[1]}")
-        if number in self.failing:
+        key = request.parameters.get("prefix", "") or request.bucket_and_key[1]
+        text = f"{request.operation} {OWN_PARTS.sub('*', key)}"
+        self._equal[text] += 1
+        name = (text, self._equal[text])
+        self.seen.append(name)
+        if name in self.failing:
             self.cloud.sandbox.inject("server_error", "s3")
 
     @contextmanager
@@ -74,7 +84,7 @@ class LaunchFaults:
     cloud: Cloud
     card: Path
     stages: tuple[str, ...] = STAGES
-    undisturbed: list[str] = field(default_factory=list)  # its requests
+    undisturbed: list[Name] = field(default_factory=list)  # its requests
     unreached: bool = False  # the last launch polled less, and met no failing request
     _expected: dict[str, Any] = field(default_factory=dict)
 
@@ -90,9 +100,14 @@ class LaunchFaults:
         return len(self.undisturbed)
 
     def strike(self, *failing: int) -> list[str]:
-        """Launch with failing requests, and return what is wrong."""
-        problems, requests, tables = self._launch(failing)
-        self.unreached = len(requests) < min(failing)
+        """Launch with failing requests, by their numbers in the undisturbed launch, from 1.
+
+        Returns:
+            What is wrong.
+        """
+        names = [self.undisturbed[number - 1] for number in failing]
+        problems, requests, tables = self._launch(names)
+        self.unreached = not set(names) & set(requests)
         if tables.keys() != self._expected.keys():
             problems.append(f"tables {sorted(tables)}")
         problems += [
@@ -102,7 +117,7 @@ class LaunchFaults:
         ]
         return problems
 
-    def _launch(self, failing: Sequence[int]) -> tuple[list[str], list[str], dict[str, Any]]:
+    def _launch(self, failing: Sequence[Name]) -> tuple[list[str], list[Name], dict[str, Any]]:
         """Launch a camera; return what is wrong, its requests and its tables."""
         camera = self.cloud.camera(self.card)
         requests = S3Requests(self.cloud, failing)
@@ -126,7 +141,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="fail every so manyth request only")
     parser.add_argument("--first", type=int, default=1, help="the first request that fails")
     arguments = parser.parse_args()
-    failed, started = 0, time.monotonic()
+    failed, reached, started = 0, 0, time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as name, running_cloud(Path(name)) as cloud:
         write_picture(Path(name, "card", "0.jpg"), (320, 240))
         faults = LaunchFaults(cloud, Path(name, "card"))
@@ -135,12 +150,13 @@ def main() -> int:
         for number in numbers:
             problems = faults.strike(number)
             failed += bool(problems)
-            request = faults.undisturbed[number - 1]
+            reached += not faults.unreached
+            request, times = faults.undisturbed[number - 1]
             outcome = "; ".join(problems) or "same results"
             unreached = "not reached, " if faults.unreached else ""
-            print(f"{number} {request}: {unreached}{outcome}", flush=True)
+            print(f"{number} {request} ({times}): {unreached}{outcome}", flush=True)
     seconds = time.monotonic() - started
-    print(f"{len(numbers)} of {total} requests failed: {failed} launches differ; {seconds:.0f} s")
+    print(f"{reached} of {total} requests failed: {failed} launches differ; {seconds:.0f} s")
     return 1 if failed else 0
 
 
