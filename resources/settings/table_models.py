@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from resources.errors import UsageError
@@ -116,13 +117,19 @@ def _value(model: type[BaseModel], column: str, text: str, decimal_comma: bool, 
     kinds = set(_types(field.annotation)) if field else set()
     try:
         if float in kinds:
-            parse_number(text, decimal_comma=decimal_comma)
+            parse_number(text, decimal_comma=decimal_comma or _is_below_thousand(field))
             return text.replace(",", ".").replace("−", "-")
         if int in kinds:
             return str(parse_count(text))
     except ValueError as error:
         raise ValueError(f"{where}: {column} {shortened(text)} is not allowed: {error}") from None
     return text
+
+
+def _is_below_thousand(field: FieldInfo | None) -> bool:
+    """True if a field's limit allows no separators of thousands: of a latitude 59,321 is 59.321."""
+    limits = [getattr(each, "le", None) for each in field.metadata] if field else []
+    return any(limit is not None and limit < 1000 for limit in limits)
 
 
 def _types(annotation: Any) -> Iterator[Any]:

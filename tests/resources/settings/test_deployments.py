@@ -186,6 +186,11 @@ def test_coordinates_may_have_a_decimal_comma() -> None:
     header = "cameraID;latitude;longitude;cameraHeight"
     (here,) = table("ridge;59,32;17,12;1,5", header=header)
     assert (here.latitude, here.longitude, here.remarks["cameraHeight"]) == (59.32, 17.12, "1.5")
+    # Three digits behind it could be separated thousands elsewhere.
+    for header in ("cameraID\tlatitude\tlongitude", "cameraID,latitude,longitude"):
+        line = "ridge\t59,321\t-17,125" if "\t" in header else 'ridge,"59,321","-17,125"'
+        (here,) = table(line, header=header)
+        assert (here.latitude, here.longitude) == (59.321, -17.125)
 
 
 @pytest.mark.parametrize(
