@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
+from rich.markup import escape
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.deployments import unknown_cameras, with_deployments
@@ -15,23 +17,25 @@ from odins_ravne_assets.cameras.selection import check_output_collisions, check_
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import (
     ProgressBars,
+    err,
     out,
     print_error,
     print_log,
-    print_unused_media,
     print_visits,
 )
 from odins_ravne_assets.instance_home import catalog_folder, home, prepare_home
 from odins_ravne_assets.model_library.used_models import catalogue_line
+from odins_ravne_assets.results.unused_media import unused_media_lines
 from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun, CameraRunPool
 from odins_ravne_assets.runs.tags import UPDATE_TAG
 from resources.errors import RavneError, UsageError
 from resources.settings.deployments import Deployment
 from resources.settings.loader import find_profile, load_profile
 from resources.settings.profile import Profile
-from resources.storage.layout import CATALOGUE_MARKER, REPORT_PAGE
+from resources.storage.layout import CATALOGUE_MARKER, REPORT_JSON_FILE, REPORT_PAGE
 from resources.storage.local_store import LocalStore
 from resources.storage.open_store import display_url
+from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
 # Jobs whose results include visits.
 JOBS_WITH_VISITS = {"camera", "tables", "stages2and3", "stage3"}
@@ -191,8 +195,19 @@ def _print_results(cameras: list[Camera], profile: Profile, visits: bool) -> Non
             folders = [stack.enter_context(stage3_folder(each, profile)) for each in cameras]
             print_visits(folders)
             for camera, folder in zip(cameras, folders, strict=True):
-                print_unused_media(camera.camera_id, folder)
+                _print_unused_media(camera.camera_id, folder)
     for camera in cameras:
         out.print(f"results: {display_url(camera.output_url)}", soft_wrap=True)
         if visits:
             out.print(f"report: {display_url(camera.output_url)}/{REPORT_PAGE}", soft_wrap=True)
+
+
+def _print_unused_media(camera_id: str, stage3: Path) -> None:
+    """Print a line for each kind of files that a camera's run did not use, or used in part.
+
+    Args:
+        stage3: the folder `stage3` of the camera's results.
+    """
+    report = read_json_object(LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals")
+    for line in unused_media_lines(report):
+        err.print(f"{escape(camera_id)}: {escape(line)}", soft_wrap=True)

@@ -16,7 +16,6 @@ from odins_ravne_assets.cli.job import ProfileChoice, prepare_job
 from odins_ravne_assets.cli.models import app as models_app
 from odins_ravne_assets.cli.options import ResultsArgument
 from odins_ravne_assets.cli.plan import plan
-from odins_ravne_assets.cli.prune import prune
 from odins_ravne_assets.cli.sandbox import app as sandbox_app
 from odins_ravne_assets.cli.sources import app as sources_app
 from odins_ravne_assets.cli.sources import forget, forget_deleted_cameras, rename
@@ -41,7 +40,7 @@ cost_app.add_typer(results_app)
 app.add_typer(cost_app, name="cost")
 app.add_typer(sandbox_app, name="sandbox")
 # Help lists commands in this order, then those of this file.
-for command in (demo, plan, backfill, batch, stage1, stage2, stage3, forget, rename, prune):
+for command in (demo, plan, backfill, batch, stage1, stage2, stage3, forget, rename):
     app.command()(command)
 
 
@@ -168,6 +167,32 @@ def status(
         out.print("No camera yet. To run the first: munin batch INPUT OUTPUT")
     for remark in remarks:
         out.print(remark, soft_wrap=True, markup=False)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days", min=1, help="Keep runs of this many days. Default: history.keep_days."
+        ),
+    ] = None,
+) -> None:
+    """Delete Dagster's records of old runs; results and costs stay.
+
+    The latest runs and metadata of each camera stay too, and what an unfinished backfill needs.
+    """
+    days = days or load_profile(context.obj.name).history.keep_days
+    if days is None:
+        out.print("history.keep_days is empty: runs are kept; name a number with --days")
+        return
+    prepare_home()
+    from odins_ravne_assets.databases.locked import opened_instance
+    from odins_ravne_assets.runs.run_history import prune_runs
+
+    with opened_instance() as instance:
+        out.print(str(prune_runs(instance, days, datetime.now(UTC))), soft_wrap=True)
 
 
 @app.command()

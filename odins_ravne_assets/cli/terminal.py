@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.constrain import Constrain
 from rich.markup import escape
 from rich.padding import Padding
@@ -33,21 +33,34 @@ from rich.table import Column, Table
 from rich.text import Text
 from typer.rich_utils import rich_format_error
 
-from odins_ravne_assets.results.unused_media import unused_media_lines
 from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun
 from resources.errors import RavneError
 from resources.printable import printable
-from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON_FILE
-from resources.storage.local_store import LocalStore
-from resources.storage.stored_json import REPORT_REMEDY, read_json_object
+from resources.storage.layout import OBSERVATIONS_PARQUET
 from resources.storage.transfer.download import TransferProgress
+
+# Characters in a line of a pipe: more than a path has.
+PIPE_WIDTH = 10_000
 
 
 class PrintableConsole(Console):
     """A console that escapes control characters in everything that it prints.
 
-    Those of names, labels and errors; its own colors and movements of the cursor stay.
+    Those of names, labels and errors; its own colors and movements of the cursor stay. In a pipe
+    or a file no line is broken: other programs read the paths in it. COLUMNS sets a width there.
     """
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Return width and height in characters."""
+        found = super().size
+        if self._width is None and not self.file.isatty():
+            return ConsoleDimensions(PIPE_WIDTH, found.height)
+        return found
+
+    @size.setter
+    def size(self, new: tuple[int, int]) -> None:
+        self._width, self._height = new
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -352,17 +365,6 @@ def print_log(text: str) -> None:
 def print_error(message: str) -> None:
     """Print an error, in one line."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
-
-
-def print_unused_media(camera_id: str, stage3: Path) -> None:
-    """Print a line for each kind of files that a camera's run did not use, or used in part.
-
-    Args:
-        stage3: the folder `stage3` of the camera's results.
-    """
-    report = read_json_object(LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals")
-    for line in unused_media_lines(report):
-        err.print(f"{escape(camera_id)}: {escape(line)}", soft_wrap=True)
 
 
 def print_visits(stage3_folders: Sequence[Path]) -> None:

@@ -45,3 +45,12 @@ def test_a_page_of_the_user_is_not_replaced(tmp_path: Path) -> None:
     camera_with(tmp_path, "ridge", 1)
     renew_combined_report([camera_with(tmp_path, "lake", 1)])
     assert page.read_text() == "<p>My report</p>"
+
+
+def test_a_run_of_some_cameras_takes_none_out_of_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hill, lake, ridge = (camera_with(tmp_path, name, 1) for name in ("hill", "lake", "ridge"))
+    for changed, cameras in (([hill, lake], 2), ([ridge], 3), ([hill, lake], 3)):
+        renew_combined_report(changed)
+        assert capsys.readouterr().out.startswith(f"report of {cameras} cameras:")

@@ -19,6 +19,7 @@ import pytest
 import typer
 from paths import ROOT
 from rich.console import Console
+from rich.table import Column, Table
 from rich.text import Text
 
 from odins_ravne_assets.cameras.catalog import Camera
@@ -378,3 +379,30 @@ def test_messages_of_typer_are_printable_and_ctrl_c_says_what_to_do(
     printed = capfd.readouterr().err
     assert ended.value.code == code
     assert text in printed and "\x1b]" not in printed and "\x1b[31m" not in printed
+
+
+PATH = "/media/card/" + "a folder with a long name/" * 12 + "IMG_0001.JPG"
+
+
+@pytest.mark.parametrize("console", [terminal.out, terminal.err])
+def test_no_line_is_broken_in_a_pipe(
+    console: terminal.PrintableConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever prints it: text, a line in bold, a table."""
+    monkeypatch.setattr(console, "_width", None)
+    table = Table("camera", Column("folder", overflow="fold"))
+    table.add_row("north", PATH)
+    with console.capture() as printed:
+        console.print(PATH)
+        console.print(f"[bold]{PATH}")
+        console.print(table)
+    assert printed.get().count(PATH) == 3
+    assert max(map(len, printed.get().splitlines())) < len(PATH) + 30
+
+
+def test_a_width_that_is_set_holds_in_a_pipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    console = terminal.PrintableConsole()
+    with console.capture() as printed:
+        console.print("word " * 40)
+    assert max(map(len, printed.get().splitlines())) <= 60

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from pydantic import BaseModel
 
 from resources.settings.deployments import TABLE_COLUMNS, Deployment
 from resources.settings.loader import load_profile
@@ -50,9 +51,17 @@ def test_numbers_are_read_as_a_spreadsheet_writes_them(
 
 
 def test_a_number_with_a_comma_that_may_be_either_is_refused_with_its_line() -> None:
+    class Measured(BaseModel):
+        metres: float
+
+    with pytest.raises(ValueError, match=r"^d\.csv, line 2: metres '59,329' is not .*commas"):
+        parse_rows(Measured, b'metres,name\n"59,329",17\n', "d.csv")
+
+
+def test_a_number_below_a_thousand_has_decimal_commas_alone() -> None:
     data = b'cameraID,latitude,longitude\nc7,"59,329",17\n'
-    with pytest.raises(ValueError, match=r"^d\.csv, line 2: latitude '59,329' is not .*commas"):
-        parse_rows(Deployment, data, "d.csv", TABLE_COLUMNS)
+    (row,) = parse_rows(Deployment, data, "d.csv", TABLE_COLUMNS)
+    assert row.latitude == 59.329
 
 
 def test_species_and_clock_corrections_may_be_workbooks(
