@@ -41,7 +41,9 @@ def test_help_describes_every_option(words: tuple[str, ...]) -> None:
     assert result.exit_code == 0
     assert command.help
     for parameter in command.params:
-        assert parameter.opts[0] in result.output
+        is_argument = parameter.param_type_name == "argument"
+        shown = parameter.metavar if is_argument and parameter.metavar else parameter.opts[0]
+        assert shown in result.output
         assert parameter.help and parameter.help.split()[-1] in result.output
 
 
