@@ -195,14 +195,14 @@ def _print_results(cameras: list[Camera], profile: Profile, visits: bool) -> Non
             folders = [stack.enter_context(stage3_folder(each, profile)) for each in cameras]
             print_visits(folders)
             for camera, folder in zip(cameras, folders, strict=True):
-                _print_unused_media(camera.camera_id, folder)
+                print_unused_media(camera.camera_id, folder)
     for camera in cameras:
         out.print(f"results: {display_url(camera.output_url)}", soft_wrap=True)
         if visits:
             out.print(f"report: {display_url(camera.output_url)}/{REPORT_PAGE}", soft_wrap=True)
 
 
-def _print_unused_media(camera_id: str, stage3: Path) -> None:
+def print_unused_media(camera_id: str, stage3: Path) -> None:
     """Print a line for each kind of files that a camera's run did not use, or used in part.
 
     Args:

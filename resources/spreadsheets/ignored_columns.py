@@ -24,8 +24,8 @@ def warn_of_ignored_columns(table: Table, known: Collection[str]) -> None:
         shown = [_with_hint(name, free) for name in ignored[:MAX_NAMED]]
         more = len(ignored) - len(shown)
         shown += [f"{more} more"] * bool(more)
-        what = "column is" if len(ignored) == 1 else "columns are"
-        _warn_once(f"{table.name}: {what} not known and ignored: {', '.join(shown)}")
+        what = "column" if len(ignored) == 1 else "columns"
+        _warn_once(f"{table.name}: unknown {what}, ignored: {', '.join(shown)}")
 
 
 def _with_hint(name: str, free: Collection[str]) -> str:

@@ -23,7 +23,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.cli import terminal
+from odins_ravne_assets.cli import job, terminal
 from odins_ravne_assets.munin.tables.schemas import OBSERVATIONS
 from odins_ravne_assets.runs.process_pool import CameraRun
 from resources.storage.transfer.download import TransferProgress
@@ -261,7 +261,7 @@ def test_without_a_terminal_a_download_is_a_line_every_half_minute(
 
 
 PRINT = """
-from odins_ravne_assets.cli import terminal
+from odins_ravne_assets.cli import job, terminal
 with terminal.ProgressBars() as bars:
     bars.on_progress("cam", {"stage": "detections", "done": 3, "total": 9, "unit": "media"})
     bars.on_decision("cam", "starts a job")
@@ -333,7 +333,7 @@ def test_a_single_reason_of_failed_media_is_printed(
     (tmp_path / "report.json").write_text(json.dumps(report))
     console = Console(width=80, record=True, highlight=False)
     monkeypatch.setattr(terminal, "err", console)
-    terminal.print_unused_media("north", tmp_path)
+    job.print_unused_media("north", tmp_path)
     assert console.export_text().splitlines() == [line]
 
 

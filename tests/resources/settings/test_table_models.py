@@ -91,4 +91,4 @@ def test_species_and_clock_corrections_may_be_workbooks(
     (clock,) = profile.pipeline.stage0.clock_corrections
     assert (clock.start, clock.shift) == (datetime(2026, 5, 1), timedelta(hours=1))
     assert clock.utc_offset_minutes == 120
-    assert caplog.messages == [f"{tmp_path}/species.xlsx: column is not known and ignored: seen"]
+    assert caplog.messages == [f"{tmp_path}/species.xlsx: unknown column, ignored: seen"]

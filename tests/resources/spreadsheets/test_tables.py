@@ -197,7 +197,7 @@ def test_unknown_columns_are_named_once(caplog: pytest.LogCaptureFixture) -> Non
         for _ in range(2):
             warn_of_ignored_columns(table, ["path", "latitude"])
     assert caplog.messages == [
-        "t.csv: columns are not known and ignored: Latitud (did you mean latitude?), note, column 4"
+        "t.csv: unknown columns, ignored: Latitud (did you mean latitude?), note, column 4"
     ]
 
 
