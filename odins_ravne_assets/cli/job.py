@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.markup import escape
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.deployments import unknown_cameras, with_deployments
@@ -17,7 +16,6 @@ from odins_ravne_assets.cameras.selection import check_output_collisions, check_
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import (
     ProgressBars,
-    err,
     out,
     print_error,
     print_log,
@@ -210,4 +208,4 @@ def print_unused_media(camera_id: str, stage3: Path) -> None:
     """
     report = read_json_object(LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals")
     for line in unused_media_lines(report):
-        err.print(f"{escape(camera_id)}: {escape(line)}", soft_wrap=True)
+        print_log(f"{camera_id}: {line}")

@@ -261,7 +261,7 @@ def test_without_a_terminal_a_download_is_a_line_every_half_minute(
 
 
 PRINT = """
-from odins_ravne_assets.cli import job, terminal
+from odins_ravne_assets.cli import terminal
 with terminal.ProgressBars() as bars:
     bars.on_progress("cam", {"stage": "detections", "done": 3, "total": 9, "unit": "media"})
     bars.on_decision("cam", "starts a job")

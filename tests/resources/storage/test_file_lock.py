@@ -50,7 +50,8 @@ def test_so_is_a_dagster_home(
 
 
 def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        SystemFileLock(tmp_path / "no folder" / "lock").acquire()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory|File exists"):
+        SystemFileLock(tmp_path / "file" / "lock").acquire()
     with SystemFileLock(tmp_path / "lock"), pytest.raises(Timeout):
         SystemFileLock(tmp_path / "lock", timeout=0).acquire()
