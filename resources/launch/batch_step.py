@@ -330,12 +330,16 @@ class BatchStep:
 
 
 def without_budgets(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a profile as JSON without its budgets, which a user may raise to resume a launch."""
+    """Return a profile as JSON without settings that may change before a launch is resumed.
+
+    Budgets, which a user may raise for it, and the history of runs.
+    """
     pipeline = dict(profile["pipeline"])
     cost: Mapping[str, Any] = pipeline["cost_optimization"]
     budgets = set(BUDGET_SETTINGS.values())
     pipeline["cost_optimization"] = {key: cost[key] for key in cost if key not in budgets}
-    return {**profile, "pipeline": pipeline}
+    others = {key: value for key, value in profile.items() if key != "history"}
+    return {**others, "pipeline": pipeline}
 
 
 def _work_units(

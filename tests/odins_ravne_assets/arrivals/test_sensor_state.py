@@ -5,6 +5,7 @@ import sqlite3
 import tarfile
 import tempfile
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,7 @@ def test_a_time_that_is_set_back_delays_no_run_beyond_the_quiet_period(hours: fl
     assert SensorState.read(state.text()) == state
 
 
+@cache
 def old_cursor() -> str:
     """The cursor that release 0.1.0 has stored in its DAGSTER_HOME."""
     with tarfile.open(OLD_HOME) as archive, tempfile.TemporaryDirectory() as folder:

@@ -51,7 +51,7 @@ def test_so_is_a_dagster_home(
 
 def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="Not a directory|File exists"):
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
         SystemFileLock(tmp_path / "file" / "lock").acquire()
     with SystemFileLock(tmp_path / "lock"), pytest.raises(Timeout):
         SystemFileLock(tmp_path / "lock", timeout=0).acquire()
