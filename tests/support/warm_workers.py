@@ -70,6 +70,7 @@ class Forker:
                     self.codes[message["pid"]] = message["code"]
                     self.ended[message["pid"]].set()
                 else:
+                    self.codes.pop(message["pid"], None)  # of an earlier process of this id
                     self.ended[message["pid"]] = Event()
                     self._started = message
                     self._answered.set()
