@@ -37,7 +37,7 @@ HELP = (
     "from; any other name of the taxonomy is possible.",
     "Leave confirmed_species empty where you do not know. An empty cell changes nothing.",
     "Write nothing if there is no animal, machine to withdraw a label.",
-    "Write setup, pickup, staff or calibration for people at work on the camera: they are no visit.",
+    "Write setup, pickup, staff or calibration for people at work on the camera: never a visit.",
     "The column comment is for remarks on a label. They are stored with it.",
     "Rows may be sorted, filtered and deleted. Do not change the columns observation_id and "
     "first_detection: they identify the visit.",

@@ -115,7 +115,7 @@ def test_a_file_with_staff_can_be_handed_in_again(store: LocalStore) -> None:
     assert [row["species"] for row in observations(store)] == ["red fox", "person", "red fox"]
     import_file(store, filled_again(file, "setup.jpg", "person"))
     run(store)
-    assert [row["species"] for row in observations(store)][0] == "person"
+    assert next(row["species"] for row in observations(store)) == "person"
 
 
 def filled_again(file: Path, medium: str, label: str) -> Path:
