@@ -101,7 +101,8 @@ def run(footage: Path, output: Path, limit: float) -> Run:
     home = output.with_name(f"{output.name}-home")
     (home / "tmp").mkdir(parents=True)
     environment = {**os.environ, "DAGSTER_HOME": str(home), "TMPDIR": str(home / "tmp")}
-    command = [str(Path(sys.executable).parent / "munin"), "batch", str(footage), str(output)]
+    munin = str(Path(sys.executable).parent / "munin")
+    command = [munin, "batch", str(footage), str(output), "--one-camera"]
     started, log = time.monotonic(), home / "terminal.log"
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -13,7 +13,7 @@ from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.databases.locked import opened_instance
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.instance_home import home, prepare_home
-from odins_ravne_assets.munin.media.sources import load_sources
+from odins_ravne_assets.munin.media.sources import Source, load_sources
 from odins_ravne_assets.odin.focus import OWN_MACHINE, BillingAccount, focus_csv
 from odins_ravne_assets.odin.report import CostReport, ReportScope, cost_report
 from odins_ravne_assets.odin.report_json import report_json
@@ -247,10 +247,22 @@ def _footage_on_s3(camera: Camera, store_of: OpenStore) -> list[str]:
     listed = load_sources(store_of(camera.output_url))
     places = [camera.footage_url]
     if listed:
-        places = [each.copy or each.place or "" for each in listed.sources]
+        places = [
+            _place_on_s3(camera, each, is_first=number == 0)
+            for number, each in enumerate(listed.sources)
+        ]
     elif not camera.footage_url.startswith(S3) and camera.output_url.startswith(S3):
         places = [uploaded_footage_url(camera.camera_id, camera.output_url)]
     return [place for place in places if place.startswith(S3)]
+
+
+def _place_on_s3(camera: Camera, source: Source, is_first: bool) -> str:
+    """Return where a source is on S3: its copy, itself, or where its copy would be."""
+    place = source.copy or source.place or ""
+    if place.startswith(S3) or not camera.output_url.startswith(S3):
+        return place
+    name = "" if is_first else source.name
+    return uploaded_footage_url(camera.camera_id, camera.output_url, name)
 
 
 def _bill(aws: Aws, remarks: list[str]) -> AwsBill | None:

@@ -42,6 +42,7 @@ from resources.ledger.writer import LedgerWriter, open_camera_ledger
 from resources.planning.throughput import assumed_seconds_per_frame
 from resources.pricing.economics import Offer, Overheads
 from resources.pricing.sources import price_source
+from resources.settings.loader import profile_label
 from resources.settings.profile import Aws, Profile
 from resources.spot.policy import Rules
 from resources.storage.layout import (
@@ -125,11 +126,11 @@ class BatchStep:
                 yield result
 
     def _profile_name(self) -> str:
-        """The name or path of the run's profile, for commands in messages."""
+        """Return the name or path of the run's profile, for commands in messages."""
         config: Any = self._context.run.run_config
         for key in ("resources", "settings", "config", "profile"):
             config = config.get(key) if isinstance(config, Mapping) else None
-        return config if isinstance(config, str) else "cloud"
+        return profile_label(config) if isinstance(config, str) else "cloud"
 
     def _run_without_machine(self) -> list[PipesExecutionResult]:
         """Return the results of a step that only writes tables; none if it needs a machine."""

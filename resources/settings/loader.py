@@ -46,6 +46,12 @@ def find_profile(name_or_path: str) -> Path:
     )
 
 
+def profile_label(name_or_path: str) -> str:
+    """Return the name of a shipped profile, also if its path is given; any other as it is."""
+    path = Path(name_or_path)
+    return path.stem if path.parent == _shipped_directory() else name_or_path
+
+
 def _shipped_directory() -> Path:
     import profiles
 
