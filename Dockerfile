@@ -29,14 +29,18 @@ RUN pip install --no-cache-dir \
     onnx==1.23.2 \
     onnxruntime==1.32.0 \
     opencv-python-headless==5.0.0.93 \
+    openpyxl==3.1.5 \
     pillow==13.0.0 \
+    pillow-heif==1.8.1 \
     polars==2.1.0 \
     psutil==7.2.2 \
     pydantic==2.14.3 \
     pyyaml==6.0.3 \
+    rawpy==0.28.0 \
     tensorrt-rtx-cu13-bindings==1.7.1.116 \
     tensorrt-rtx-cu13-libs==1.7.1.116 \
-    warp-lang==1.19.0
+    warp-lang==1.19.0 \
+    xlsxwriter==3.3.1
 
 # The full TensorRT, which a worker prefers to TensorRT-RTX. Its libraries are not on the usual
 # package index: TENSORRT_INDEX is the URL of one that has both packages, without credentials, since

@@ -26,7 +26,6 @@ from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
 from resources.errors import RavneError
 from resources.settings.profile import Uploads
-from resources.storage.s3.errors import translate_s3_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -140,6 +139,9 @@ class S3UploadSource:
             sweep.is_reported = True
             self._remarks.append(slow_round(self.uploads.url or "", now - sweep.began, pause))
         until = self.clock() + SCAN_TIMEOUT_SECONDS
+        # It needs botocore, which is optional.
+        from resources.storage.s3.errors import translate_s3_errors
+
         with translate_s3_errors(self.uploads.url or ""):
             self._list_until(state, now, lambda: self.clock() > until)
         if not sweep.began:

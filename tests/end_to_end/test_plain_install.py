@@ -105,7 +105,7 @@ def test_a_command_that_needs_an_extra_names_it(munin: Munin) -> None:
     """Shows also that extras are hidden here."""
     cloud = dataclasses.replace(munin, profile="cloud")
     ended = cloud("batch", "s3://a-bucket/footage", "s3://a-bucket/results")
-    assert ended.code == 1
+    assert ended.code == 2
     assert len(ended.errors) == 1
     assert "odins-ravne[cloud]" in ended.errors[0]
 

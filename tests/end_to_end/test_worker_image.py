@@ -24,7 +24,7 @@ ROOTS = (
     "odins_ravne_assets/hugin",
 )
 # Dependencies of boto3, pydantic and onnx.
-TRANSITIVE = {"botocore", "pydantic_core", "protobuf"}
+TRANSITIVE = {"botocore", "pydantic-core", "protobuf"}
 # The same module without windows, for machines without a display.
 WITHOUT_DISPLAY = {"opencv-python": "opencv-python-headless"}
 
@@ -106,7 +106,7 @@ def closure() -> tuple[set[str], set[str]]:
 
 def test_the_image_installs_exactly_the_packages_that_a_worker_imports() -> None:
     _, others = closure()
-    distributions = {packages_distributions()[name][0].lower() for name in others}
+    distributions = {packages_distributions()[name][0].lower().replace("_", "-") for name in others}
     # TensorRT is imported by name on first use.
     needed = {WITHOUT_DISPLAY.get(name, name) for name in distributions} - TRANSITIVE | gpu_extra()
     assert set(installed()) == needed

@@ -53,6 +53,7 @@ def test_the_check_reads_what_footage_says_of_its_newest_picture(tmp_path: Path)
     catalog.put(Camera("old", "file:///a", "file:///b"))
     catalog.put(Camera("new", "file:///c", "file:///d"))
     with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("camera", ["old", "new"])
         for camera, when in (("old", "2020-01-01 00:00:00"), ("new", "2999-01-01 00:00:00")):
             instance.report_runless_asset_event(
                 dg.AssetMaterialization(

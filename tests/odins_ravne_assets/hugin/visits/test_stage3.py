@@ -248,6 +248,7 @@ def test_the_report_counts_media_detections_and_observations(store: LocalStore) 
         "stills": 8,
         "videos": 3,
         "failed": 2,
+        "truncated": 0,
         "media_without_detections": 1,
         "media_without_time": 1,
         "frames_looked_at": 10,
