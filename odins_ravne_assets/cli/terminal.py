@@ -1,5 +1,6 @@
 """Terminal output of the commands: progress bars, the table of visits, log lines, errors."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,17 +51,17 @@ class PrintableConsole(Console):
     or a file no line is broken: other programs read the paths in it. COLUMNS sets a width there.
     """
 
-    @property
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.has_given_width = "width" in options or os.environ.get("COLUMNS", "").isdigit()
+
+    @property  # type: ignore[misc] # nothing sets it
     def size(self) -> ConsoleDimensions:
         """Return width and height in characters."""
         found = super().size
-        if self._width is None and not self.file.isatty():
+        if not self.has_given_width and not self.file.isatty():
             return ConsoleDimensions(PIPE_WIDTH, found.height)
         return found
-
-    @size.setter
-    def size(self, new: tuple[int, int]) -> None:
-        self._width, self._height = new
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -18,6 +18,7 @@ from resources.errors import UsageError
 
 SEPARATORS = ",;\t"
 HEADER_WITHIN = 20  # lines in which the names of columns are searched
+MAX_CELL = 100_000  # characters
 MAX_RECORD = 4 * 1024**2  # characters
 
 OLE_START = b"\xd0\xcf\x11\xe0"
@@ -175,6 +176,9 @@ def _records(text: str, first: int, separator: str, name: str) -> Iterator[tuple
     line = first
     try:
         for record in reader:
+            # Python's own limit is one for the whole process, and other libraries raise it.
+            if any(len(cell) > MAX_CELL for cell in record):
+                raise csv.Error(f"field larger than {MAX_CELL:,} characters")
             yield line, record
             line = first + reader.line_num
             lines.characters = 0

@@ -12,6 +12,7 @@ INTERNAL = {
     "FileChangedError",
     "NoSuchUploadError",
     "NotOnDeviceError",
+    "NotPlacedError",
     "NotSharedError",
     "ObjectChangedError",
     "PreconditionFailedError",

@@ -120,7 +120,7 @@ def test_the_time_limit_of_the_queue_leads_to_a_fallback() -> None:
 
 def test_the_error_of_a_job_that_can_never_be_placed_names_the_command() -> None:
     decision = next_after_failure(UNIT, failed(AttemptOutcome.NEVER_PLACEABLE), [CHEAP], RULES, NOW)
-    assert isinstance(decision, Fail) and "munin cost setup" in decision.reason
+    assert isinstance(decision, Fail) and "`cost setup`" in decision.reason
 
 
 @pytest.mark.parametrize("outcome", CRASHES)
