@@ -389,7 +389,7 @@ def test_no_line_is_broken_in_a_pipe(
     console: terminal.PrintableConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever prints it: text, a line in bold, a table."""
-    monkeypatch.setattr(console, "_width", None)
+    monkeypatch.setattr(console, "has_given_width", False)
     table = Table("camera", Column("folder", overflow="fold"))
     table.add_row("north", PATH)
     with console.capture() as printed:
