@@ -21,7 +21,7 @@ Medium = tuple[str, int, int]
 
 # Increased when the stored form changes; an index of another version begins anew.
 VERSION = 1
-# Seconds to wait for a scan that Dagster has given up, and whose thread still writes.
+# Seconds to wait for a scan that Dagster has cancelled, and whose thread still writes.
 LOCK_SECONDS = 5.0
 TABLES = (
     "CREATE TABLE IF NOT EXISTS folders (path BLOB PRIMARY KEY, facts TEXT, media BLOB)",

@@ -16,7 +16,7 @@ this machine.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# The cameras whose last upload the cursor holds, and for how long: SQS keeps no message longer than
+# The cameras whose last upload the cursor holds, and for how long: SQS stores a message for at most
 # 14 days. An older event that is repeated costs a run that finds nothing new.
 MAX_SEEN, SEEN_SECONDS = 5000, 15 * 86_400.0
 

@@ -1,6 +1,6 @@
 """Read S3 upload events from an SQS queue.
 
-A bucket reports uploads to a queue in three ways, which are told apart by their content:
+A bucket reports uploads to a queue in three ways, which differ in their content:
 
 - S3 to SQS, or S3 to SNS to SQS with raw message delivery: "Event message structure", S3 user guide
   (version 2.x). Keys are URL-encoded.

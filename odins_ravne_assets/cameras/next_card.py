@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import PurePosixPath
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cameras.one_camera import DATE
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.munin.media.sources import load_sources
 from resources.errors import StoreError, UsageError
@@ -16,14 +16,12 @@ from resources.storage.layout import MEDIA_TABLE
 from resources.storage.object_store import S3_SCHEME
 from resources.storage.open_store import display_url
 
-# Names of cards, not of cameras: the labels that cards come with. Dates are others.
+# Names of cards, not of cameras: the labels that cards come with. Dates are too (`DATE`).
 CARD_LABEL = re.compile(
     r"(no[ _-]?name|untitled|(memory|sd)?[ _-]?card|sd(hc|xc)?|usb|(removable|usb)?[ _-]?disk)"
     r"[ _-]?\d*",
     re.IGNORECASE,
 )
-DATE_FORMATS = ("%Y%m%d", "%Y-%m-%d", "%Y_%m_%d", "%Y-%m", "%Y_%m")
-YEARS = range(1990, 2100)
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,9 @@ def is_card_name(name: str) -> bool:
     """Return True if a folder is named as a card: by a date, or a label that cards come with."""
     if CARD_LABEL.fullmatch(name):
         return True
-    for form in DATE_FORMATS:
-        try:
-            return datetime.strptime(name, form).year in YEARS
-        except ValueError:
-            continue
-    return False
+    # A year alone may be a season of another study.
+    is_number = re.fullmatch(r"[\d\W_]+", name) is not None
+    return is_number and DATE.fullmatch(" ".join(re.findall(r"\d+", name))) is not None
 
 
 def remember(

@@ -160,15 +160,14 @@ def is_part_of_camera(name: str) -> bool:
 
 
 def is_date(numbers: list[str]) -> bool:
-    """Return True if numbers are a date, or begin with one: 2026 05 01, 20260501 1030."""
+    """Return True if numbers are a year, or a date with or without a time: 20260501 1030."""
     text = " ".join(numbers)
-    if text.isdigit() and FIRST_YEAR <= int(text) <= date.today().year:
-        return True
-    return DATE.fullmatch(text) is not None
+    is_year = text.isdigit() and FIRST_YEAR <= int(text) <= date.today().year
+    return is_year or DATE.fullmatch(text) is not None
 
 
 def _is_strong(tree: FolderTree, path: str, name: str) -> bool:
-    """Return True if a folder looks like a camera also beside media, such as a map of the sites."""
+    """Return True if a folder is a camera's even beside loose media, such as a map of the sites."""
     if CAMERA_NAME.fullmatch(name):
         return True
     with suppress(UsageError):

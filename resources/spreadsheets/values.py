@@ -7,7 +7,7 @@ the file, line and column.
 import re
 from datetime import date, datetime, time
 
-MAX_DIGITS = 15  # a spreadsheet keeps no more digits of a number
+MAX_DIGITS = 15  # a spreadsheet stores no more digits of a number
 
 # Booleans as spreadsheets save them, in English, Swedish, Norwegian, Danish, German,
 # Dutch, French, Spanish, Portuguese, Italian, Finnish, Polish.

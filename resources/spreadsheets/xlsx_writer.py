@@ -1,7 +1,7 @@
 """Write XLSX: sheets of rows with a frozen head, as a stream. The same rows are the same bytes.
 
 Texts are cells of text, whatever they begin with; nothing becomes a formula, a link or a number.
-XlsxWriter keeps one row in memory, the rest in a file next to the result until that is packed.
+XlsxWriter holds one row in memory, the rest in a file next to the result until that is packed.
 """
 
 from collections.abc import Iterable, Sequence

@@ -8,7 +8,7 @@ import errno
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock
 
 from resources.errors import StoreError
 
@@ -37,9 +37,7 @@ class SystemFileLock(FileLock):
         """
         try:
             return super().acquire(*words, **options)
-        except Timeout:
-            raise
-        except NotImplementedError:
+        except NotImplementedError:  # by filelock, for ENOSYS
             raise self._no_locks("not implemented") from None
         except OSError as error:
             if error.errno not in NO_LOCKS_ERRNOS:

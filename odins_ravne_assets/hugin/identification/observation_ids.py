@@ -62,7 +62,7 @@ def is_shown_as(identifier: str, text: str) -> bool:
     mantissa, _, exponent = text.lower().replace(",", ".").partition("e")
     number, shown = float(identifier), float(f"{mantissa}e{exponent or 0}")
     if not math.isfinite(number) or not math.isfinite(shown):
-        return False  # too large: a spreadsheet keeps the text
+        return False  # too large: a spreadsheet leaves it as text
     if not exponent:  # fifteen digits are kept
         return math.isclose(number, shown, rel_tol=1e-14)
     decimals = len(mantissa.partition(".")[2])

@@ -1,12 +1,12 @@
 """The labels of a review file for one camera, as rows of `tables.CORRECTIONS`.
 
 - A row with `observation_id` or `first_detection` labels the detections of an observation
-  (`observation_rows`).
+  (`row_placement`).
 - A row with `path`, or with `RelativePath` and `File`, labels a medium (`media_paths`), or one box
   of it; `count` is the number of animals in the medium.
 
 Rows of other cameras are left to these; rows that cannot be used are listed with the reason. What a
-reviewer has said before is not stored again (`label_history`).
+reviewer has entered before is not stored again (`label_history`).
 """
 
 from collections import defaultdict
@@ -27,7 +27,8 @@ from odins_ravne_assets.hugin.review.media_paths import (
     first_folder,
 )
 from odins_ravne_assets.hugin.review.missed_detections import labels_in_effect
-from odins_ravne_assets.hugin.review.observation_rows import (
+from odins_ravne_assets.hugin.review.review_files import Cells, ReviewFile
+from odins_ravne_assets.hugin.review.row_placement import (
     BOX,
     FIRST,
     ID,
@@ -36,7 +37,6 @@ from odins_ravne_assets.hugin.review.observation_rows import (
     Observations,
     Target,
 )
-from odins_ravne_assets.hugin.review.review_files import Cells, ReviewFile
 from odins_ravne_assets.hugin.review.withdrawals import without_withdrawn
 from odins_ravne_assets.munin.tables import schemas
 from resources.spreadsheets.values import parse_count

@@ -1,6 +1,6 @@
-"""What reviewers have said before: which labels of a file are new, changed, or known.
+"""Earlier labels of reviewers: which labels of a file are new, changed, or known.
 
-A label that its reviewer imports again is known, whatever others have said since: it keeps its
+A label that its reviewer imports again is known, whatever others have entered since: it keeps its
 date. So is a label that is in effect already. An explicit later date confirms a label anew.
 """
 

@@ -22,7 +22,6 @@ from odins_ravne_assets.munin.media.capture_time import (
     time_from_file_date,
     time_from_file_name,
 )
-from odins_ravne_assets.munin.media.kept_rows import ContentIndex, kept_rows, kept_rules
 from odins_ravne_assets.munin.media.media_files import (
     hidden_part,
     kind_by_name,
@@ -46,6 +45,7 @@ from odins_ravne_assets.munin.media.probe import (
     join_remarks,
 )
 from odins_ravne_assets.munin.media.raw_pairs import without_raw_copies
+from odins_ravne_assets.munin.media.retained_rows import ContentIndex, retained_rows, retained_rules
 from odins_ravne_assets.munin.media.source_store import Footage, SourceFootage
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.errors import MediaError, StoreError
@@ -140,7 +140,7 @@ def refresh_media_table(
             known, tag_reader = known.read_again(), TAG_READER
         counts.older_tags = tag_reader < TAG_READER
         rows = read_footage(camera_id, footage, settings, probe, known, clocks, counts, on_progress)
-        kept = kept_rules(footage, known, rules)
+        kept = retained_rules(footage, known, rules)
         write_media_table(rows, results, key, rules, kept, tag_reader)
     write_other_files(counts.other_files, results)
     return counts
@@ -194,7 +194,7 @@ def read_footage(
             rows = known.rows_of(opened.source.name, is_first=number == 0)
             rules = known.rules_of(opened.source.name)
             if opened.store is None:
-                for row in kept_rows(rows, prefix, clock, contents):
+                for row in retained_rows(rows, prefix, clock, contents):
                     counts.media += 1
                     on_progress(counts)
                     yield row

@@ -39,7 +39,7 @@ _READER_KEY, _OFFSETS_KEY = "munin.reader", "munin.offset_rules"
 _TAG_READER_KEY = "munin.tag_reader"
 # The sources that were not available when the table was written, and whose rows were made by other
 # rules than the table's, by name: with other offsets, or by another reader version.
-_KEPT_RULES_KEY = "munin.kept_rules"
+_KEPT_RULES_KEY = "munin.retained_rules"
 OTHER_OFFSETS, OTHER_READER = "other offsets", "another reader version"
 
 
@@ -51,7 +51,7 @@ class StoredMedia:
         rows: those that need not be read again.
         offset_rules: the rules that the rows were made with, see footage.offset_rules.
         camera_id: None if there are no rows.
-        kept_rules: by name of a source, OTHER_OFFSETS or OTHER_READER where its rows differ.
+        retained_rules: by name of a source, OTHER_OFFSETS or OTHER_READER where its rows differ.
         path: the table; None: there is none.
         tag_reader: the oldest TAG_READER of its rows.
     """
@@ -59,17 +59,17 @@ class StoredMedia:
     rows: Iterable[Row] = ()
     offset_rules: str | None = None
     camera_id: str | None = None
-    kept_rules: Mapping[str, str] = field(default_factory=dict)
+    retained_rules: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
     tag_reader: int = TAG_READER
 
     def read_again(self) -> "StoredMedia":
         """Return the table without rows to reuse: those of sources that are available are read."""
-        return replace(self, rows=(), offset_rules=OTHER_READER, kept_rules={})
+        return replace(self, rows=(), offset_rules=OTHER_READER, retained_rules={})
 
     def rules_of(self, source: str) -> str | None:
         """Return the rules that a source's rows were made with; OTHER_READER: read them again."""
-        return self.kept_rules.get(source, self.offset_rules)
+        return self.retained_rules.get(source, self.offset_rules)
 
     def source_names(self) -> list[str]:
         """Return the names of several sources, in the order of the table; none if it has one."""
@@ -128,22 +128,22 @@ def write_media_table(
     store: ObjectStore,
     key: str,
     offset_rules: str,
-    kept_rules: Mapping[str, str] | None = None,
+    retained_rules: Mapping[str, str] | None = None,
     tag_reader: int = TAG_READER,
 ) -> None:
     """Write rows, in their order, as the table under `key` (atomic write).
 
     Args:
         offset_rules: see footage.offset_rules; stored with the table.
-        kept_rules, tag_reader: see StoredMedia.
+        retained_rules, tag_reader: see StoredMedia.
 
     Raises:
         StoreError: the store cannot be written.
     """
     metadata = {_READER_KEY: READER_VERSION, _OFFSETS_KEY: offset_rules}
     metadata[_TAG_READER_KEY] = str(tag_reader)
-    if kept_rules:
-        metadata[_KEPT_RULES_KEY] = json.dumps(dict(kept_rules), sort_keys=True)
+    if retained_rules:
+        metadata[_KEPT_RULES_KEY] = json.dumps(dict(retained_rules), sort_keys=True)
     with temporary_folder("media") as folder, writing_table(store, key) as target:
         parts = list(_write_parts(iter(rows), folder))
         # Write parts first: the streaming sink takes files, not rows.

@@ -5,7 +5,7 @@ import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -29,7 +29,6 @@ from odins_ravne_assets.munin.media.probe import (
     clean_name,
     join_remarks,
 )
-from odins_ravne_assets.munin.media.raw_preview import Preview, read_preview
 from odins_ravne_assets.munin.media.tags.exif_block import (
     BODY_SERIAL_NUMBER,
     CAMERA_SERIAL_NUMBER,
@@ -40,6 +39,9 @@ from odins_ravne_assets.munin.media.tags.exif_block import (
     ExifBlock,
 )
 from resources.errors import MediaError
+
+if TYPE_CHECKING:
+    from odins_ravne_assets.munin.media.raw_preview import Preview
 
 # Opened by class, not by Image.open, which tries every format, and treats the second picture of
 # a camera's JPEG (MPO) as a frame.
@@ -77,6 +79,9 @@ def read_picture_header(path: Path, media_format: Format, max_megapixels: float)
     try:
         with path.open("rb") as file:
             if media_format == "raw":
+                # Imported here: few cameras write raw files.
+                from odins_ravne_assets.munin.media.raw_preview import read_preview
+
                 return _read_raw(file, read_preview(path), max_megapixels)
             return _read(file, media_format, max_megapixels)
     except MemoryError:
@@ -101,7 +106,7 @@ def _read(file: IO[bytes], media_format: Format, max_megapixels: float) -> Probe
     return _probe(media_format, (width, height), tags, [truncation])
 
 
-def _read_raw(file: IO[bytes], preview: Preview, max_megapixels: float) -> Probe:
+def _read_raw(file: IO[bytes], preview: "Preview", max_megapixels: float) -> Probe:
     """Read a raw file: the size of its preview, and its own EXIF or that of the preview."""
     width, height = preview.width, preview.height
     check_size(width, height, max_megapixels)
@@ -115,7 +120,7 @@ def _read_raw(file: IO[bytes], preview: Preview, max_megapixels: float) -> Probe
     return _probe("raw", (width, height), tags, [small])
 
 
-def _raw_tags(file: IO[bytes], preview: Preview) -> PictureTags:
+def _raw_tags(file: IO[bytes], preview: "Preview") -> PictureTags:
     """Return the tags of a raw file: its own if it has the form of a TIFF, else its preview's."""
     is_tiff = file.read(len(_TIFF_HEADS[0])) in _TIFF_HEADS
     file.seek(0)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from odins_ravne_assets.munin.media.kept_rows import ContentIndex, kept_rows
 from odins_ravne_assets.munin.media.media_table import (
     OTHER_READER,
     Row,
@@ -14,6 +13,7 @@ from odins_ravne_assets.munin.media.media_table import (
     open_media_table,
     write_media_table,
 )
+from odins_ravne_assets.munin.media.retained_rows import ContentIndex, retained_rows
 from odins_ravne_assets.munin.media.sources import (
     CameraSources,
     Source,
@@ -109,7 +109,7 @@ def _remove(results: ObjectStore, listed: CameraSources, name: str) -> RemovedSo
         hashes = set(gone) - {None}
         rows = _rows_left(stored, listed.sources, left, hashes)
         is_older = stored.offset_rules == OTHER_READER
-        kept = {each.name: OTHER_READER for each in left} if is_older else stored.kept_rules
+        kept = {each.name: OTHER_READER for each in left} if is_older else stored.retained_rules
         rules = stored.offset_rules or ""
         write_media_table(rows, results, MEDIA_TABLE, rules, kept, stored.tag_reader)
     places = tuple(each.place for each in left if each.place)
@@ -123,7 +123,7 @@ def _rows_left(
     with closing(ContentIndex()) as contents:
         for source in left:
             rows = stored.rows_of(source.name, is_first=source == before[0])
-            for row in kept_rows(rows, path_prefix(source, left), None, contents):
+            for row in retained_rows(rows, path_prefix(source, left), None, contents):
                 hashes.discard(row["content_hash"])
                 yield row
 

@@ -140,6 +140,10 @@ def test_a_catalog_of_an_earlier_version_is_read(machine: Machine) -> None:
         ("20260501", True),
         ("2026-05-01", True),
         ("2026_05", True),
+        ("01.05.2026", True),
+        ("20260501 1030", True),
+        ("2026", False),  # a season
+        ("20261399", False),
         ("NO-NAME", True),
         ("SDCARD-2", True),
         ("card1", True),

@@ -85,9 +85,9 @@ def test_everything_follows_a_renamed_camera(munin: MuninInProcess, tmp_path: Pa
     status = json.loads(done(munin("status", "--json")))["cameras"]
     assert [each["camera"] for each in status] == ["lake", "north-ridge"]
     assert status[1]["last_run"]["status"] == "SUCCESS"
-    told = json.loads(done(munin("cost", "costs", "--json")))
-    assert "ridge" not in {each["name"] for each in told["by_camera"]}
-    assert [plan["camera_id"] for plan in told["plans"]] == ["north-ridge"]
+    report = json.loads(done(munin("cost", "costs", "--json")))
+    assert "ridge" not in {each["name"] for each in report["by_camera"]}
+    assert [plan["camera_id"] for plan in report["plans"]] == ["north-ridge"]
     assert usd(results / "ledger") >= costs
     # A table that a reviewer filled before.
     imported = munin("correct", results, filled, "--by", "Cleo Ek")

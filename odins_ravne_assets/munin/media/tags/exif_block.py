@@ -161,7 +161,7 @@ class _Reader:
             tags[entry.tag] = value
 
     def _value(self, entry: _Entry) -> object:
-        """Return the value of an entry; None if it lies outside of the block or is too large."""
+        """Return the value of an entry; None if it is outside of the block or is too large."""
         size, form = _TYPES.get(entry.kind, (0, ""))
         length = size * entry.values
         if not length:

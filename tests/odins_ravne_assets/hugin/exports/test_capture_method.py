@@ -1,4 +1,4 @@
-"""Time-lapse and detected activity, told apart by intervals and by the camera's own word."""
+"""Time-lapse and detected activity, by intervals and by the trigger that the camera wrote."""
 
 from datetime import datetime, timedelta
 

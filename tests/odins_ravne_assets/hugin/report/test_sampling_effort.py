@@ -58,7 +58,7 @@ def visits(*starts: datetime | None, camera: str = "ridge") -> pl.DataFrame:
         ([{"deploymentStart": "2025-04-29"}], 3),
         ([{"deploymentEnd": "2025-05-10"}], 10),
         ([{"deploymentStart": "2025-06-01"}], 0),
-        # Several rows: what lies between them is no effort.
+        # Several rows: the time between them does not count as effort.
         (
             [
                 {"deploymentStart": "2025-05-01", "deploymentEnd": "2025-05-10"},

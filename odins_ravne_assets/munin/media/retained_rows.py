@@ -51,7 +51,7 @@ class ContentIndex:
         self._database.close()
 
 
-def kept_rows(
+def retained_rows(
     rows: Iterable[Row], prefix: str, clock: CameraClock | None, contents: ContentIndex
 ) -> Iterator[Row]:
     """Yield the rows of a source that is not available, with today's paths and clock corrections.
@@ -76,7 +76,7 @@ def kept_rows(
         yield kept
 
 
-def kept_rules(footage: object, known: StoredMedia, rules: str) -> dict[str, str]:
+def retained_rules(footage: object, known: StoredMedia, rules: str) -> dict[str, str]:
     """Return how the rows of sources that are not available differ from the rest, by name.
 
     Args:
